@@ -1,0 +1,26 @@
+"""attrcls: a table of images with several labels each to one multi-head model, a prediction table and a report.
+
+    from attrcls import predict, train
+    run = train("mask18", data="input", out="runs/first")
+    table = predict(run, "input/eval/info.csv").table
+
+Importing this package imports neither torch nor pandas; the functions do when they are first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from attrcls.runs.evaluate import run_evaluate as evaluate
+    from attrcls.runs.predict import run_predict as predict
+    from attrcls.runs.report import run_report as report
+    from attrcls.runs.train import run_train as train
+
+__all__ = ["evaluate", "predict", "report", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'attrcls' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"attrcls.runs.{name}"), f"run_{name}")

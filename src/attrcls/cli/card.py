@@ -1,0 +1,44 @@
+"""`attrcls card init`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attrcls.cli.shell import out, reported
+
+app = typer.Typer(help="Make a data card.", no_args_is_help=True)
+
+
+@app.callback()
+def card() -> None:
+    """Make a data card."""
+
+
+@app.command("init")
+@reported
+def init(
+    table: Annotated[Path, typer.Argument(help="a table of labels")],
+    out_file: Annotated[Path | None, typer.Option("--out", help="the card [default: TABLE.card.yaml beside the table; - prints it]")] = None,
+    task: Annotated[bool, typer.Option("--task/--no-task", help="draft a task for it as well")] = True,
+) -> None:
+    """Draft a data card, and a task for it, from the columns of a table."""
+    from attrcls.data.draft import draft_card, draft_task
+    from attrcls.errors import UserError
+    from attrcls.files import write_text
+
+    text = draft_card(table)
+    if out_file is not None and str(out_file) == "-":
+        out.print(text.rstrip())
+        return
+    target = out_file or table.with_suffix(".card.yaml")
+    task_file = target.with_name(target.name.removesuffix(".yaml").removesuffix(".card") + ".task.yaml")
+    for file in [target, *([task_file] if task else [])]:
+        if file.exists():
+            raise UserError(f"{file} exists already; name another with --out")
+    write_text(target, text)
+    out.print(f"card: {target}")
+    if task:
+        write_text(task_file, draft_task(text, card_file=target.name))
+        out.print(f"task: {task_file}")
+        out.print(f"next: look through both, then attrcls data {task_file} · attrcls train {task_file}")

@@ -1,0 +1,69 @@
+"""`attrcls data`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from attrcls.cli.shell import ROWS_FAILED, count, err, out, reported, warn
+
+if TYPE_CHECKING:
+    from attrcls.runs.data import DataFacts
+
+SHOWN_PROBLEMS = 20
+BAR_WIDTH = 24
+
+
+@reported
+def data(
+    task: Annotated[str, typer.Argument(help="a bundled task or a YAML file")],
+    data_dirs: Annotated[list[str], typer.Option("--data", help="folder of the card's data; with several cards CARD=DIR, once each")] = [],  # noqa: B006
+    overrides: Annotated[list[str], typer.Option("--set", help="override any key; may be repeated")] = [],  # noqa: B006
+) -> None:
+    """Show a task's data: class counts by split, missing labels, groups, image sizes, and what cannot be read."""
+    from attrcls.runs.data import run_data
+
+    facts = run_data(task, data=data_dirs, overrides=overrides)
+    _show(facts)
+    found = [*facts.problems, *facts.unreadable]
+    for problem in found[:SHOWN_PROBLEMS]:
+        warn(str(problem))
+    if len(found) > SHOWN_PROBLEMS:
+        err.print(f"… and {len(found) - SHOWN_PROBLEMS:,} more")
+    if found:
+        err.print(f"{count(len(found), 'problem')}; train refuses such rows, or leaves them out with --on-error skip")
+        raise typer.Exit(ROWS_FAILED)
+
+
+def _show(facts: "DataFacts") -> None:
+    from rich.table import Table
+
+    splits = facts.manifest.frame["split"].value_counts()
+    told = ", ".join(f"{splits[split]:,} {split}" for split in ("train", "val", "test") if split in splits)
+    out.print(f"{count(len(facts.manifest), 'row')}: {told}; {len(facts.unreadable):,} unreadable pictures, {len(facts.problems):,} other problems")
+    if facts.group_sizes:
+        sizes = facts.group_sizes
+        out.print(f"{count(len(sizes), 'group')} of {_range(sizes)} rows")
+    if facts.widths:
+        out.print(f"pictures {_range(facts.widths)} pixels wide, {_range(facts.heights)} high")
+    for head, counts in facts.counts.items():
+        out.print()
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column(head)
+        for split in counts.columns:
+            table.add_column(str(split), justify="right")
+        table.add_column("share of train", justify="left")
+        labelled = max(1, int(counts["train"].iloc[:-1].sum())) if "train" in counts else 1
+        for name, row in counts.iterrows():
+            if name == "no label" and not row.any():
+                continue
+            share = int(row.get("train", 0)) / labelled
+            bar = "" if name == "no label" else f"{share:6.1%} " + "█" * max(1 if share else 0, round(share * BAR_WIDTH))
+            table.add_row(str(name), *(f"{value:,}" for value in row), bar)
+        out.print(table)
+
+
+def _range(values: Sequence[int]) -> str:
+    ordered = sorted(values)
+    low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+    return f"{low:,}" if low == high else f"{low:,} to {high:,} (median {middle:,})"

@@ -1,0 +1,78 @@
+"""`attrcls evaluate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from attrcls.cli.shell import ROWS_FAILED, count, out, reported, warn
+
+if TYPE_CHECKING:
+    from attrcls.runs.evaluate import Evaluated
+
+SHOWN_FAILURES = 20
+
+
+@reported
+def evaluate(
+    runs_and_input: Annotated[list[str], typer.Argument(metavar="RUN [RUN…] INPUT", help="run directories, then a labelled set")],
+    truth: Annotated[Path | None, typer.Option(help="a table with the labels, matched by the picture's name")] = None,
+    split: Annotated[str | None, typer.Option(help="which rows [default: test, else val]")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="write the scores here as well")] = None,
+    image_column: Annotated[str | None, typer.Option(help="the table's column of pictures [default: found by its name]")] = None,
+    image_root: Annotated[Path | None, typer.Option(help="where the table's pictures lie [default: beside it, or in images/]")] = None,
+    encoding: Annotated[str | None, typer.Option(help="the tables' encoding [default: UTF-8, then cp949]")] = None,
+    batch_size: Annotated[int, typer.Option(help="pictures per batch")] = 64,
+    workers: Annotated[int | None, typer.Option(min=0, help="processes that decode [default: one per core]")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, 32 or bf16")] = "auto",
+) -> None:
+    """Score runs on a labelled set, with 95 % intervals. The set is a table with labels, or a folder in the card's layout."""
+    from attrcls.errors import UserError
+
+    if len(runs_and_input) < 2:
+        raise UserError("expected a run directory and a labelled set: attrcls evaluate RUN INPUT [--truth FILE]")
+    from attrcls.cli.live import image_progress
+    from attrcls.files import write_json
+    from attrcls.runs.evaluate import run_evaluate
+
+    *runs, source = runs_and_input
+    with image_progress() as started:
+        evaluated = run_evaluate(
+            runs, source, truth=truth, split=split, image_column=image_column, image_root=image_root, encoding=encoding,
+            device=device, precision=precision, batch_size=batch_size, workers=workers, started=started,
+        )  # fmt: skip
+    _show(evaluated)
+    if json:
+        scores = {name: [None if each != each else each for each in (s.value, s.low, s.high)] for name, s in evaluated.scores.items()}
+        facts = {"rows": evaluated.rows, "groups": evaluated.groups, "split": evaluated.split, "failed": len(evaluated.failed)}
+        write_json(json, {**facts, "scores": scores})
+        out.print(f"scores: {json}")
+    for failure in evaluated.failed[:SHOWN_FAILURES]:
+        warn(failure)
+    if evaluated.failed:
+        warn(f"{count(len(evaluated.failed), 'row')} could not be read and did not count")
+        raise typer.Exit(ROWS_FAILED)
+
+
+def _show(evaluated: "Evaluated") -> None:
+    from rich.table import Table
+
+    where = f"{evaluated.split} split, " if evaluated.split else ""
+    groups = f" from {evaluated.groups:,} {evaluated.grouped_by}s" if evaluated.groups != evaluated.rows else ""
+    out.print(f"{where}{count(evaluated.rows, 'row')}{groups}; 95 % intervals, bootstrapped over {evaluated.grouped_by}s")
+    if evaluated.unlabelled:
+        out.print(f"{count(evaluated.unlabelled, 'row')} without any label did not count")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("")
+    metrics = list(dict.fromkeys(name.rpartition("/")[2] for name in evaluated.scores))
+    for metric in metrics:
+        table.add_column({"top1": "top-1", "f1": "macro-F1"}.get(metric, f"macro {metric}"), justify="right")
+    for head in dict.fromkeys(name.rpartition("/")[0] for name in evaluated.scores):
+        cells = [evaluated.scores.get(f"{head}/{metric}") for metric in metrics]
+        texts = [
+            "" if cell is None else "no labels" if cell.value != cell.value else f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]"
+            for cell in cells
+        ]
+        table.add_row("mean of heads" if head == "mean" else head, *texts)
+    out.print(table)

@@ -1,0 +1,55 @@
+"""`attrcls predict`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attrcls.cli.shell import ROWS_FAILED, count, err, out, reported, warn
+
+SHOWN_ROWS = 20
+
+
+@reported
+def predict(
+    runs_and_input: Annotated[list[str], typer.Argument(metavar="RUN [RUN…] INPUT", help="run directories, then a folder, a picture or a table")],
+    csv: Annotated[Path | None, typer.Option("--csv", help="where the table goes: .csv, .jsonl or .parquet")] = None,
+    submission: Annotated[bool, typer.Option("--submission", help="write exactly the task's submission columns")] = False,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="one column per class as well")] = False,
+    image_column: Annotated[str | None, typer.Option(help="the table's column of pictures [default: found by its name]")] = None,
+    image_root: Annotated[Path | None, typer.Option(help="where the table's pictures lie [default: beside it, or in images/]")] = None,
+    encoding: Annotated[str | None, typer.Option(help="the table's encoding [default: UTF-8, then cp949]")] = None,
+    batch_size: Annotated[int, typer.Option(help="pictures per batch")] = 64,
+    workers: Annotated[int | None, typer.Option(min=0, help="processes that decode [default: one per core]")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, 32 or bf16")] = "auto",
+) -> None:
+    """Predict every picture: one output row per input row, in order. Exit code 3 when some rows could not be read."""
+    from attrcls.errors import UserError
+
+    if len(runs_and_input) < 2:
+        raise UserError("expected a run directory and an input: attrcls predict RUN INPUT --csv OUT.csv")
+    from attrcls.cli.live import image_progress
+    from attrcls.data.tables import check_table_suffix
+    from attrcls.runs.predict import run_predict
+
+    if csv is not None:
+        check_table_suffix(csv)
+    *runs, source = runs_and_input
+    with image_progress() as started:
+        predicted = run_predict(
+            runs, source, csv=csv, submission=submission, probabilities=probabilities, image_column=image_column, image_root=image_root,
+            encoding=encoding, device=device, precision=precision, batch_size=batch_size, workers=workers, started=started,
+        )  # fmt: skip
+    if csv is None:
+        out.print(predicted.table.head(SHOWN_ROWS).to_csv(index=False).rstrip())
+        if len(predicted.table) > SHOWN_ROWS:
+            err.print(f"… {count(len(predicted.table) - SHOWN_ROWS, 'more row')}; write them all with --csv OUT.csv")
+    else:
+        out.print(f"{csv}: {count(len(predicted.table), 'row')}, {predicted.failed:,} without a prediction of their own")
+    for name in predicted.fallen_back[:SHOWN_ROWS]:
+        warn(f"{name}: could not be read; the submission has the most frequent answer for it")
+    if len(predicted.fallen_back) > SHOWN_ROWS:
+        warn(f"… and {len(predicted.fallen_back) - SHOWN_ROWS:,} more")
+    if predicted.failed:
+        raise typer.Exit(ROWS_FAILED)

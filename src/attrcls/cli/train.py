@@ -1,0 +1,56 @@
+"""`attrcls train`."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from attrcls.cli.shell import INTERRUPTED, err, out, reported, say_error
+
+
+@reported
+def train(
+    task: Annotated[str, typer.Argument(help="a bundled task (attrcls list) or a YAML file")],
+    data: Annotated[list[str], typer.Option("--data", help="folder of the card's data; with several cards CARD=DIR, once each")] = [],  # noqa: B006
+    out_dir: Annotated[Path | None, typer.Option("--out", help="run directory [default: runs/TASK]")] = None,
+    weights: Annotated[str | None, typer.Option(help="DEFAULT or a named set of torchvision, a file, or none")] = None,
+    epochs: Annotated[int | None, typer.Option(help="passes over the train rows")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="pictures per batch")] = None,
+    lr: Annotated[float | None, typer.Option(help="top learning rate")] = None,
+    seed: Annotated[int | None, typer.Option(help="of weights, order and augmentation")] = None,
+    heads: Annotated[str | None, typer.Option(help="train only these heads, such as mask,age")] = None,
+    freeze: Annotated[bool | None, typer.Option("--freeze/--no-freeze", help="train the heads only")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="batches per update")] = None,
+    overrides: Annotated[list[str], typer.Option("--set", help="override any key, such as heads.age.weight=2; may be repeated")] = [],  # noqa: B006
+    workers: Annotated[int | None, typer.Option(min=0, help="processes that decode [default: one per core]")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, 32 or bf16")] = "auto",
+    limit: Annotated[int | None, typer.Option(min=1, help="use at most so many rows of each split")] = None,
+    on_error: Annotated[Literal["stop", "skip"], typer.Option(help="stop, or skip rows that cannot be used")] = "stop",
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the run in --out")] = False,
+    wandb: Annotated[str | None, typer.Option("--wandb", metavar="[PROJECT]", help="track with Weights & Biases")] = None,
+) -> None:
+    """Train one model with a head per attribute."""
+    from attrcls.cli.live import train_view
+    from attrcls.runs.train import run_train
+
+    changes: dict[str, Any] = {
+        "trunk.weights": weights, "epochs": epochs, "batch_size": batch_size, "optimiser.lr": lr, "seed": seed,
+        "trunk.freeze": freeze, "optimiser.accumulate": accumulate,
+    }  # fmt: skip
+    folder = out_dir
+    try:
+        with train_view() as view:
+            folder = run_train(
+                task, data=data, out=out_dir, heads=heads.split(",") if heads else (), overrides=overrides,
+                changes={key: value for key, value in changes.items() if value is not None}, device=device, precision=precision,
+                workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite, wandb_project=wandb, view=view,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        say_error("interrupted; go on from the last finished epoch with the same command and --resume")
+        raise typer.Exit(INTERRUPTED) from None
+    if not view.started:
+        err.print(f"the run in {folder} is finished already; nothing to do")
+    out.print(f"run: {folder}")
+    out.print(f"next: attrcls report {folder} · attrcls predict {folder} PICTURES --csv predictions.csv")

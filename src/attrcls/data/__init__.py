@@ -1,0 +1,1 @@
+"""From cards and files to batches: manifest, splits, images, augmentation, loader."""

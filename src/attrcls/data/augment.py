@@ -1,0 +1,115 @@
+"""Augmentation recipes: uint8 pictures in, uint8 pictures of the trunk's size out, repeatable to the bit.
+
+The one module that knows albumentations (2.0.x, MIT, no longer maintained), so that replacing it touches nothing else.
+"""
+
+import os
+import random
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attrcls.errors import UserError
+from attrcls.spec import suggest
+
+# Without this albumentations asks the network for a newer version while it is imported.
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+import albumentations as A
+
+Image = npt.NDArray[np.uint8]
+Transforms = list[A.BasicTransform]
+# What moves into view at the border is a mirror image: black wedges are a cue that no real picture has.
+_BORDER = 4  # cv2.BORDER_REFLECT_101
+
+
+def _none(px: int) -> Transforms:
+    return [A.CenterCrop(px, px)]
+
+
+def _flip(px: int) -> Transforms:
+    return [A.HorizontalFlip(p=0.5), A.CenterCrop(px, px)]
+
+
+def _crop(px: int) -> Transforms:
+    return [A.HorizontalFlip(p=0.5), A.RandomCrop(px, px)]
+
+
+def _geometric(px: int) -> Transforms:
+    """Rotate, translate, scale, in that order: three warps, because one affine matrix would fix another order."""
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.Affine(rotate=(-10, 10), border_mode=_BORDER, p=1.0),
+        A.Affine(translate_percent=(-0.06, 0.06), border_mode=_BORDER, p=1.0),
+        A.Affine(scale=(0.9, 1.1), border_mode=_BORDER, p=1.0),
+        A.CenterCrop(px, px),
+    ]
+
+
+def _strong(px: int) -> Transforms:
+    """`geometric`, mild brightness and random erasing; no colour noise, which hurt where colour is a label's cue."""
+    brightness = A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.0, p=0.5)
+    return [*_geometric(px), brightness, A.Erasing(scale=(0.02, 0.15), p=0.25)]
+
+
+RECIPES: dict[str, Callable[[int], Transforms]] = {
+    "none": _none,
+    "flip": _flip,
+    "crop": _crop,
+    "geometric": _geometric,
+    "strong": _strong,
+}
+
+
+class Augmenter:
+    """Applies a recipe; the outcome is a pure function of the picture and the key."""
+
+    def __init__(self, recipe: str | Sequence[Mapping[str, Any]], *, px: int) -> None:
+        self.px = px
+        self._compose = A.Compose(build_transforms(recipe, px=px))
+
+    def __call__(self, image: Image, key: Sequence[int]) -> Image:
+        """`image` uint8 `(height, width, 3)`; `key` such as (seed, epoch, row, repeat, view), each 0 or more.
+
+        Returns uint8 `(px, px, 3)`.
+        """
+        generator = np.random.default_rng(list(key))
+        # Python's generator takes one integer: its seed comes from the same key through numpy's mixing.
+        self._compose.set_random_state(generator, random.Random(int(generator.integers(2**63))))
+        out: Image = self._compose(image=image)["image"]
+        if out.shape[:2] != (self.px, self.px):
+            fitted = A.CenterCrop(self.px, self.px, pad_if_needed=True)(image=out)
+            out = fitted["image"]
+        return np.ascontiguousarray(out)
+
+
+def build_transforms(recipe: str | Sequence[Mapping[str, Any]], *, px: int) -> Transforms:
+    """A recipe's transforms by name, or an explicit list such as `[{name: HorizontalFlip, p: 0.5}, …]`.
+
+    Raises:
+        UserError: no such recipe or transform, or arguments that it does not take.
+    """
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise UserError(f"augment: no recipe {recipe!r}{suggest(recipe, RECIPES)} (recipes: {', '.join(RECIPES)})")
+        return RECIPES[recipe](px)
+    return [_build_transform(options, where=f"augment.{index}") for index, options in enumerate(recipe)]
+
+
+def _build_transform(options: Mapping[str, Any], *, where: str) -> A.BasicTransform:
+    arguments = dict(options)
+    name = arguments.pop("name", None)
+    known = [key for key, value in vars(A).items() if isinstance(value, type) and issubclass(value, A.BasicTransform)]
+    if name not in known:
+        raise UserError(f"{where}: expected `name:` to be a transform of albumentations, found {name!r}{suggest(str(name), known)}")
+    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+    try:
+        with warnings.catch_warnings():
+            # albumentations only warns of an argument that it does not know, and goes on without it.
+            warnings.simplefilter("error")
+            transform: A.BasicTransform = getattr(A, name)(**arguments)
+    except (UserWarning, ValueError, TypeError) as error:
+        raise UserError(f"{where}: {name} does not take these arguments: {str(error).splitlines()[0]}") from error
+    return transform

@@ -1,0 +1,141 @@
+"""A first data card from a label table: what its columns seem to be, for a person to correct."""
+
+import re
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+import yaml
+
+from attrcls.card import RESERVED_NAMES
+from attrcls.data.tables import read_table
+from attrcls.errors import UserError
+from attrcls.types import SPLITS
+
+MAX_CLASSES = 50
+_GROUP_NAMES = re.compile(r"^(person|people|subject|user|sender|group|identity|patient|customer|owner)(_?id)?$", re.IGNORECASE)
+_IMAGE_CELL = re.compile(r"\.(jpe?g|png|bmp|gif|webp|tiff?)$", re.IGNORECASE)
+_BOX_NAMES = {edge: re.compile(rf"^(bbox[_ ]?)?{edge[0]}_?{edge[1:]}$", re.IGNORECASE) for edge in ("xmin", "ymin", "xmax", "ymax")}
+
+
+def draft_card(path: Path) -> str:
+    """YAML of a data card for a table, with a comment where a guess was made.
+
+    Raises:
+        UserError: the table cannot be read, or no column names pictures or looks like labels.
+    """
+    table = read_table(path)
+    image = _image_column(table, path)
+    boxes = {edge: str(name) for edge, pattern in _BOX_NAMES.items() for name in table.columns if pattern.match(str(name))}
+    boxes = boxes if len(boxes) == len(_BOX_NAMES) else {}
+    group = next((str(name) for name in table.columns if _GROUP_NAMES.match(str(name))), None)
+    split = next((str(name) for name in table.columns if _is_split(table[name])), None)
+    left = [str(name) for name in table.columns if name not in {image, group, split, *boxes.values()}]
+    attributes, passed_over = [], []
+    for name in left:
+        lines, why = _draft_attribute(name, table[name], groups=table[group] if group else None)
+        attributes += lines
+        passed_over += [f"#   {name}: {why}"] if why else []
+    if not attributes:
+        raise UserError(f"{path}: no column looks like labels: expected one with 2 to {MAX_CLASSES} different values")
+    root = _image_root(table[image], path.parent)
+    known = [
+        f"group: {_text(group)}  # rows of one {group} never straddle splits"
+        if group
+        else "# group: COLUMN  # what must not straddle splits: a person"
+    ]
+    known += [f"split: {_text(split)}"] if split else []
+    known += ["box: {" + ", ".join(f"{edge}: {_text(name)}" for edge, name in boxes.items()) + "}"] if boxes else []
+    return "\n".join(
+        [
+            f"# Drafted from {path.name}; check the guesses, then: attrcls train TASK.yaml with `cards: [THIS-FILE]`",
+            f"title: {_text(path.stem)}",
+            "root: .  # where the table lies, as seen from this file",
+            f"tables: [{_text(path.name)}]",
+            f"images: {{root: {_text(root)}, column: {_text(image)}}}",
+            *known,
+            "attributes:",
+            *attributes,
+            *(["# Columns passed over:", *passed_over] if passed_over else []),
+            "licence: unknown",
+            "",
+        ]
+    )
+
+
+def _image_column(table: pd.DataFrame, path: Path) -> str:
+    shares = {str(name): table[name].str.contains(_IMAGE_CELL).mean() for name in table.columns}
+    best = max(shares, key=lambda name: shares[name])
+    if shares[best] < 0.5:
+        raise UserError(f"{path}: no column names pictures (cells that end in .jpg, .png and the like); columns: {', '.join(shares)}")
+    return best
+
+
+def _image_root(cells: "pd.Series[str]", folder: Path) -> str:
+    for root in (".", "images", "train", "img"):
+        if (folder / root / PurePosixPath(cells.iloc[0].strip())).is_file():
+            return root
+    return "."
+
+
+def _is_split(cells: "pd.Series[str]") -> bool:
+    return set(cells.str.strip().str.casefold()) - {""} <= set(SPLITS) and bool(cells.str.strip().any())
+
+
+def _draft_attribute(name: str, cells: "pd.Series[str]", *, groups: "pd.Series[str] | None") -> tuple[list[str], str | None]:
+    """The attribute's YAML lines, or none and why the column was passed over."""
+    named = cells.str.strip()
+    found = named[named != ""]
+    values = sorted(found.unique(), key=lambda cell: (not _is_number(cell), float(cell) if _is_number(cell) else 0.0, cell))
+    numeric = bool(len(values)) and all(map(_is_number, values))
+    if len(values) < 2:
+        return [], f"{len(values)} different value"
+    attribute = re.sub(r"\W+", "_", name).strip("_").lower() or "label"
+    attribute = f"a_{attribute}" if not attribute.isidentifier() or attribute in RESERVED_NAMES else attribute
+    column = [] if attribute == name else [f"    column: {_text(name)}"]
+    if numeric and len(values) > 12:
+        middle = found.astype(float).quantile([1 / 3, 2 / 3]).round().drop_duplicates().tolist()
+        if len(middle) < 2 or len(values) > len(found) * 0.9:
+            return [], f"{len(values)} different numbers; give `cuts:` and `classes:` to make bands of them"
+        cuts = [f"{cut:g}" for cut in middle]
+        classes = [f"below {cuts[0]}", f"{cuts[0]} to {cuts[1]}", f"{cuts[1]} and over"]
+        return [f"  {attribute}:", *column, f"    classes: {_flow(classes)}", f"    cuts: [{', '.join(cuts)}]  # thirds of the numbers found"], None
+    if len(values) > MAX_CLASSES or len(values) > len(found) * 0.5:
+        return [], f"{len(values)} different values, too many for classes"
+    lines = [f"  {attribute}:", *column, f"    classes: {_flow(values)}"]
+    if groups is not None and named.groupby(groups).nunique().max() == 1:
+        lines.append("    constant_in_group: true")
+    return lines, None
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return float(cell) == float(cell)
+    except ValueError:
+        return False
+
+
+def _flow(values: list[str]) -> str:
+    return "[" + ", ".join(map(_text, values)) + "]"
+
+
+def _text(value: str) -> str:
+    # As YAML would write the text inside [ ]: quoted where it would be read as something else.
+    return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10_000).strip()[1:-1]
+
+
+def draft_task(card: str, *, card_file: str) -> str:
+    """YAML of a task that trains every attribute of a drafted card, which lies beside it."""
+    heads = list(yaml.safe_load(card)["attributes"])
+    crop = "image: {px: 128, crop_boxes: true}" if "\nbox:" in card else "image: {px: 128}"
+    return "\n".join(
+        [
+            f"title: {', '.join(heads)}",
+            f"cards: [{_text(card_file)}]",
+            f"heads: {_flow(heads)}",
+            crop,
+            "trunk: {name: resnet18, weights: DEFAULT}  # any torchvision classification model",
+            "epochs: 8",
+            "# The combined code, most significant attribute first: combine: {name: code, order: " + _flow(heads) + "}",
+            "",
+        ]
+    )

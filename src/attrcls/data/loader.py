@@ -1,0 +1,216 @@
+"""Manifest rows to batches: decode, resize, augment in worker processes; everything random keyed, nothing shared.
+
+Which rows an epoch holds, and how each is augmented, depend on (seed, epoch, row, repeat, view) alone, so that any
+number of workers gives the same batches.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from attrcls.data.augment import Augmenter
+from attrcls.data.images import read_image, resize_to
+from attrcls.data.manifest import Manifest
+from attrcls.errors import ImageError, UserError
+from attrcls.types import MISSING, Batch
+
+MAX_WORKERS = 16
+# Streams of randomness that share the task's seed.
+_ORDER_STREAM, _AUGMENT_STREAM = 0, 1
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where pictures lie and how they are made square: what a worker process needs, and nothing more."""
+
+    paths: Sequence[Path]
+    boxes: npt.NDArray[np.float64] | None
+    resize_px: int
+    fit: Literal["stretch", "crop", "pad"]
+
+    def read(self, row: int) -> npt.NDArray[np.uint8]:
+        """uint8 `(resize_px, resize_px, 3)`, RGB.
+
+        Raises:
+            ImageError: the picture is missing or cannot be read.
+        """
+        box = None
+        if self.boxes is not None and np.isfinite(self.boxes[row]).all():
+            xmin, ymin, xmax, ymax = self.boxes[row]
+            box = (float(xmin), float(ymin), float(xmax), float(ymax))
+        image = read_image(self.paths[row], box=box, min_px=self.resize_px)
+        return resize_to(image, px=self.resize_px, fit=self.fit)
+
+
+class Draw(NamedTuple):
+    """One use of a row: its position, and the key of its randomness."""
+
+    row: int
+    key: tuple[int, ...]
+
+
+class Decoded(NamedTuple):
+    """A batch as workers hand it over: `rows` int64 `(batch,)`, `images` uint8 `(batch, px, px, 3)`, and for the rows
+    that could not be read, `(position in the batch, status, message)`; their pixels are zero."""
+
+    rows: Tensor
+    images: Tensor
+    failures: list[tuple[int, str, str]]
+
+
+class PictureDataset(Dataset[Any]):
+    """Reads and augments one picture per `Draw`."""
+
+    def __init__(self, pictures: Pictures, augmenter: Augmenter) -> None:
+        self.pictures = pictures
+        self.augmenter = augmenter
+
+    def __len__(self) -> int:
+        return len(self.pictures.paths)
+
+    def __getitem__(self, draw: Draw) -> tuple[int, npt.NDArray[np.uint8] | ImageError]:
+        try:
+            return draw.row, self.augmenter(self.pictures.read(draw.row), draw.key)
+        except ImageError as error:
+            return draw.row, error
+
+    def collate(self, items: Sequence[tuple[int, npt.NDArray[np.uint8] | ImageError]]) -> Decoded:
+        """Stack a batch; what could not be read stays black and is listed."""
+        images = np.zeros((len(items), self.augmenter.px, self.augmenter.px, 3), dtype=np.uint8)
+        failures = []
+        for position, (_, image) in enumerate(items):
+            if isinstance(image, ImageError):
+                failures.append((position, image.status, str(image)))
+            else:
+                images[position] = image
+        return Decoded(torch.tensor([row for row, _ in items]), torch.from_numpy(images), failures)
+
+
+def default_workers() -> int:
+    """As many worker processes as this process may use cores, within reason."""
+    return min(MAX_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+class DecodedLoader:
+    """Iterates over batches of draws in order; worker processes stay alive between uses."""
+
+    def __init__(self, dataset: PictureDataset, *, workers: int, pin_memory: bool = False) -> None:
+        self._draws: list[list[Draw]] = []
+        self._loader: DataLoader[Any] = DataLoader(
+            dataset,
+            batch_sampler=_Batches(self),
+            collate_fn=dataset.collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            prefetch_factor=4 if workers else None,
+            pin_memory=pin_memory,
+            worker_init_fn=_start_worker,
+        )
+
+    def batches(self, draws: list[list[Draw]]) -> Iterator[Decoded]:
+        """Decoded batches, one per list of draws, in their order."""
+        self._draws = draws
+        yield from self._loader
+
+
+class _Batches:
+    """The loader's batch sampler: whatever draws are wanted at the moment."""
+
+    def __init__(self, owner: DecodedLoader) -> None:
+        self.owner = owner
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        return iter(self.owner._draws)
+
+    def __len__(self) -> int:
+        return len(self.owner._draws)
+
+
+class LabelledBatches:
+    """Labelled batches of a manifest: `epoch(k)` gives the k-th epoch's, `in_order()` each row once, not augmented."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        loader: DecodedLoader,
+        *,
+        heads: Sequence[str],
+        batch_size: int,
+        seed: int,
+        ratios: Mapping[str, float] | None = None,
+    ) -> None:
+        self._loader = loader
+        self._batch_size = batch_size
+        self._seed = seed
+        self._paths = manifest.image_paths()
+        targets = {head: torch.from_numpy(manifest.targets(head)) for head in heads}
+        self._present = {head: values != MISSING for head, values in targets.items()}
+        self._targets = {head: values.clamp(min=0) for head, values in targets.items()}
+        self._cards = manifest.frame["card"].to_numpy()
+        self._ratios = dict(ratios or {})
+        self.steps_per_epoch = len(self._draws(0))
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The epoch's batches, shuffled; their sizes differ by one at most, so that no last one is tiny."""
+        return self._batches(self._draws(epoch))
+
+    def in_order(self) -> Iterator[Batch]:
+        """Every row once, in the manifest's order."""
+        rows = range(len(self._paths))
+        return self._batches([[Draw(row, (0,)) for row in part] for part in _parts(list(rows), self._batch_size)])
+
+    def _draws(self, epoch: int) -> list[list[Draw]]:
+        generator = np.random.default_rng([self._seed, _ORDER_STREAM, epoch])
+        rows, repeats = _draw_rows(self._cards, self._ratios, generator)
+        order = generator.permutation(len(rows))
+        draws = [Draw(int(rows[i]), (self._seed, _AUGMENT_STREAM, epoch, int(rows[i]), int(repeats[i]), 0)) for i in order]
+        return _parts(draws, self._batch_size)
+
+    def _batches(self, draws: list[list[Draw]]) -> Iterator[Batch]:
+        for decoded in self._loader.batches(draws):
+            if decoded.failures:
+                position, _, message = decoded.failures[0]
+                path = self._paths[int(decoded.rows[position])]
+                raise UserError(f"{path}: {message}; it was readable before, or was not checked: `attrcls data` lists such files")
+            yield Batch(
+                rows=decoded.rows,
+                images=decoded.images.permute(0, 3, 1, 2),
+                targets={head: values[decoded.rows] for head, values in self._targets.items()},
+                present={head: values[decoded.rows] for head, values in self._present.items()},
+            )
+
+
+def _draw_rows(
+    cards: npt.NDArray[np.object_], ratios: Mapping[str, float], generator: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Each card's rows `ratio` times: whole rounds, then a random part of the rows for what is left."""
+    rows, repeats = [], []
+    for card in dict.fromkeys(cards):
+        of_card = np.flatnonzero(cards == card)
+        wanted = max(1, round(ratios.get(str(card), 1.0) * len(of_card)))
+        rounds, left = divmod(wanted, len(of_card))
+        part = generator.permutation(of_card)[:left]
+        rows += [np.tile(of_card, rounds), part]
+        repeats += [np.repeat(np.arange(rounds), len(of_card)), np.full(left, rounds)]
+    return np.concatenate(rows).astype(np.int64), np.concatenate(repeats).astype(np.int64)
+
+
+def _parts(items: list[Any], size: int) -> list[list[Any]]:
+    edges = np.linspace(0, len(items), max(1, -(-len(items) // size)) + 1).round().astype(int)
+    return [items[start:stop] for start, stop in itertools.pairwise(edges) if stop > start]
+
+
+def _start_worker(_: int) -> None:
+    # A worker decodes on one core; threads of its own would only fight the trunk for the others.
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

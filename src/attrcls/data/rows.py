@@ -1,0 +1,195 @@
+"""One card's tables and files to manifest rows, with every bad cell found in one pass."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from attrcls.card import AttributeSpec, Card, TableSpec
+from attrcls.data.tables import find_column, read_table
+from attrcls.errors import Problem, UserError
+from attrcls.spec import suggest
+from attrcls.types import MISSING, SPLITS
+
+BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass
+class _Reading:
+    """A table being turned into rows; `bad` marks the rows that cannot be used, `problems` say why."""
+
+    file: str
+    numbers: npt.NDArray[np.int64]
+    bad: npt.NDArray[np.bool_]
+    problems: list[Problem] = field(default_factory=list)
+
+    def refuse(self, position: int, message: str, *, column: str | None) -> None:
+        self.bad[position] = True
+        self.problems.append(Problem(self.file, message, row=int(self.numbers[position]), column=column))
+
+
+def read_rows(card: Card, root: Path) -> tuple[pd.DataFrame, npt.NDArray[np.bool_], list[Problem]]:
+    """All rows of a card's tables as a manifest frame, which of them are bad `(rows,)`, and why.
+
+    `group` carries the card's name (`card:person`); it is blank where the cell is. Raises:
+        UserError: the data folder, a table or a column is missing.
+    """
+    if not root.is_dir():
+        raise UserError(f"card {card.name}: no data folder {root}; name the folder that holds {card.tables[0].file}: --data DIR")
+    frames, readings = [], []
+    for table in card.tables:
+        if table.optional and not (root / table.file).exists():
+            continue
+        frame, reading = _read_table_rows(card, table, root)
+        frames.append(frame)
+        readings.append(reading)
+    if not frames:
+        raise UserError(f"card {card.name}: none of {', '.join(table.file for table in card.tables)} lies in {root}")
+    rows = pd.concat(frames, ignore_index=True)
+    bad = np.concatenate([reading.bad for reading in readings])
+    problems = [problem for reading in readings for problem in reading.problems]
+    repeated = rows["row_id"].duplicated().to_numpy() & ~bad
+    numbers = np.concatenate([reading.numbers for reading in readings])
+    files = np.repeat([reading.file for reading in readings], [len(reading.bad) for reading in readings])
+    for position in np.flatnonzero(repeated):
+        message = f"{rows['row_id'].iloc[position]!r} stands here a second time; each row needs a key of its own"
+        problems.append(Problem(str(files[position]), message, row=int(numbers[position]), column=card.key or card.images.column))
+    return rows, bad | repeated, problems
+
+
+def _read_table_rows(card: Card, table: TableSpec, root: Path) -> tuple[pd.DataFrame, _Reading]:
+    file = root / table.file
+    cells = read_table(file)
+
+    def column(name: str, what: str) -> Any:
+        return cells[find_column(cells, name, file=file, what=what)].to_numpy(dtype=object)
+
+    image_cells = column(card.images.column, "the image paths")
+    positions = np.arange(len(cells))
+    folders = card.images.folders
+    if folders:
+        positions = np.repeat(positions, len(folders.files))
+    reading = _Reading(table.file, positions + 1, np.zeros(len(positions), dtype=bool))
+    image_root = PurePosixPath(table.images if table.images is not None else card.images.root)
+    paths = _folder_paths(card, image_cells, image_root, root, reading) if folders else _file_paths(card, image_cells, image_root, root, reading)
+    boxes = _read_boxes(card, [column(name, "boxes") for name in card.box.columns], reading) if card.box else None
+    keys = column(card.key, "the rows' keys")[positions] if card.key else None
+    columns: dict[str, object] = {"card": card.name, "row_id": _row_ids(keys, paths, boxes, several=folders is not None)}
+    columns["path"] = [str(image_root / path) for path in paths]
+    for index, name in enumerate(BOX_COLUMNS):
+        columns[name] = np.nan if boxes is None else boxes[:, index]
+    groups = column(card.group, "the groups")[positions] if card.group else np.full(len(positions), "", dtype=object)
+    columns["group"] = [f"{card.name}:{group}" if group.strip() else "" for group in groups]
+    columns["split"] = table.split or (_read_splits(card, column(card.split.column, "the splits")[positions], reading) if card.split else "")
+    for name, spec in card.attributes.items():
+        source = card.column_of(name)
+        if source is None and folders:
+            columns[name] = np.tile([spec.classes.index(label) for label in folders.files.values()], len(cells))
+        elif source is not None:
+            columns[name] = _read_targets(spec, column(source, f"the labels of {name}")[positions], source, reading)
+    return pd.DataFrame(columns, index=range(len(positions))), reading
+
+
+def _row_ids(keys: Sequence[str] | None, paths: Sequence[str], boxes: npt.NDArray[np.float64] | None, *, several: bool) -> list[str]:
+    """The key column's cells (with the file's stem, where a key has `several` pictures), else path, and box if any."""
+    if keys is not None:
+        return [f"{key}/{PurePosixPath(path).stem}" if several else key for key, path in zip(keys, paths, strict=True)]
+    if boxes is not None:
+        return [f"{path}@{','.join(f'{edge:g}' for edge in box)}" for path, box in zip(paths, boxes, strict=True)]
+    return list(paths)
+
+
+def _file_paths(card: Card, cells: Sequence[str], image_root: PurePosixPath, root: Path, reading: _Reading) -> list[str]:
+    names: list[str] = []
+    for position, cell in enumerate(cells):
+        name = cell.strip().replace("\\", "/")
+        names.append(name)
+        fault = _path_fault(name)
+        if fault is None and not os.path.isfile(root / image_root / name):
+            folder = root / image_root
+            fault = f"no file {image_root / name} in {root}" if folder.is_dir() else f"no image folder {folder}"
+        if fault:
+            reading.refuse(position, fault, column=card.images.column)
+    return names
+
+
+def _folder_paths(card: Card, cells: Sequence[str], image_root: PurePosixPath, root: Path, reading: _Reading) -> list[str]:
+    """Each cell's folder holds one picture per expected stem, with any of the extensions; stray `._*` files do not count."""
+    folders = card.images.folders
+    assert folders is not None
+    names: list[str] = []
+    for index, cell in enumerate(cells):
+        folder = cell.strip().replace("\\", "/")
+        fault = _path_fault(folder)
+        try:
+            entries = [] if fault else [name for name in os.listdir(root / image_root / folder) if not name.startswith("._")]
+        except OSError:
+            entries, fault = [], f"no folder {image_root / folder} in {root}"
+        for offset, stem in enumerate(folders.files):
+            position = index * len(folders.files) + offset
+            matches = sorted(
+                name for name in entries if PurePosixPath(name).stem == stem and PurePosixPath(name).suffix.lower() in folders.extensions
+            )
+            names.append(f"{folder}/{matches[0] if matches else stem}")
+            if fault or len(matches) != 1:
+                expected = f"expected one of {stem}{{{','.join(folders.extensions)}}} in {image_root / folder}"
+                reading.refuse(position, fault or f"{expected}, found {', '.join(matches) or 'none'}", column=card.images.column)
+    return names
+
+
+def _path_fault(name: str) -> str | None:
+    if not name:
+        return "expected an image path, found a blank cell"
+    path = PurePosixPath(name)
+    if "\0" in name:
+        return "the path holds a NUL byte"
+    if path.is_absolute() or (len(name) > 1 and name[1] == ":") or os.path.normpath(name).startswith(".."):
+        return f"{name!r} leads out of the image folder; paths in a card's table stay below it"
+    return None
+
+
+def _read_boxes(card: Card, columns: Sequence[Sequence[str]], reading: _Reading) -> npt.NDArray[np.float64]:
+    assert card.box is not None
+    boxes = np.stack([pd.to_numeric(pd.Series(column), errors="coerce").to_numpy(dtype=np.float64) for column in columns], axis=1)
+    for position in np.flatnonzero(~np.isfinite(boxes).all(axis=1)):
+        bad = int(np.flatnonzero(~np.isfinite(boxes[position]))[0])
+        reading.refuse(int(position), f"expected a number of pixels, found {columns[bad][int(position)]!r}", column=card.box.columns[bad])
+    with np.errstate(invalid="ignore"):
+        empty = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
+    for position in np.flatnonzero(empty):
+        box = ", ".join(f"{edge:g}" for edge in boxes[position])
+        reading.refuse(int(position), f"expected xmin < xmax and ymin < ymax, found {box}", column=card.box.xmin)
+    return boxes
+
+
+def _read_splits(card: Card, cells: Sequence[str], reading: _Reading) -> list[str]:
+    assert card.split is not None
+    known = {**{name: name for name in SPLITS}, **card.split.values, "": ""}
+    splits = []
+    for position, cell in enumerate(cells):
+        split = known.get(cell.strip(), known.get(cell.strip().casefold()))
+        if split is None:
+            expected = ", ".join(name for name in known if name)
+            reading.refuse(position, f"expected one of {expected}, found {cell!r}{suggest(cell, known)}", column=card.split.column)
+        splits.append(split or "")
+    return splits
+
+
+def _read_targets(spec: AttributeSpec, cells: Sequence[str], column: str, reading: _Reading) -> npt.NDArray[np.int64]:
+    index_of: dict[str, int] = {}
+    faults: dict[str, str] = {}
+    for cell in dict.fromkeys(cells):
+        try:
+            index_of[cell] = spec.index_of(cell)
+        except ValueError as error:
+            index_of[cell], faults[cell] = MISSING, str(error)
+    if faults:
+        for position, cell in enumerate(cells):
+            if cell in faults:
+                reading.refuse(position, faults[cell], column=column)
+    return np.fromiter((index_of[cell] for cell in cells), dtype=np.int64, count=len(cells))

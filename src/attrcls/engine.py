@@ -1,0 +1,103 @@
+"""Device, precision and seeds: the only file that knows lightning-fabric."""
+
+import contextlib
+import logging
+import platform
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from attrcls.errors import AttrclsError, UserError
+
+Precision = Literal["auto", "32", "bf16"]
+_FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed"}
+
+
+def start_engine(*, device: str = "auto", precision: str = "auto") -> Fabric:
+    """A Fabric on one device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `auto` precision is bf16 where it is native.
+
+    Raises:
+        UserError: the device is not there, or no such precision.
+    """
+    chosen = _device(device)
+    if precision not in {"auto", *_FABRIC_PRECISION}:
+        raise UserError(f"--precision: expected auto, 32 or bf16, found {precision!r}")
+    if precision == "auto":
+        precision = "bf16" if has_native_bf16(chosen) else "32"
+    if chosen.type == "cuda":
+        # TF32 for what stays in float32: the same ranges, and 10 bits of mantissa, as bf16 autocast has fewer anyway.
+        torch.set_float32_matmul_precision("high")
+    # Fabric remarks on precision, and on devices that were deliberately not chosen; the run says both itself.
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        devices = [chosen.index or 0] if chosen.type == "cuda" else 1
+        return Fabric(accelerator=chosen.type, devices=devices, precision=cast("Any", _FABRIC_PRECISION[precision]))
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bf16 itself: AVX512-BF16 or AMX on a CPU, compute capability 8 on CUDA."""
+    if device.type == "cuda":
+        return bool(torch.cuda.get_device_capability(device) >= (8, 0))
+    if device.type == "cpu" and platform.machine() in {"x86_64", "AMD64"}:
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def place(network: nn.Module, fabric: Fabric) -> nn.Module:
+    """The network on the engine's device, with channels last where convolutions run faster so."""
+    network.to(fabric.device)
+    if fabric.device.type in {"cpu", "cuda"}:
+        network.to(memory_format=torch.channels_last)
+    return network
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch's generator: initial weights and dropout. Data randomness is keyed and needs no seed here."""
+    torch.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def advise_on_memory(*, batch_size: int) -> Iterator[None]:
+    """Turn running out of memory into advice.
+
+    Raises:
+        AttrclsError: memory ran out inside the block.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error)
+        ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text or "out of memory" in text
+        if not ran_out:
+            raise
+        half = max(1, batch_size // 2)
+        raise AttrclsError(
+            f"out of memory with a batch of {batch_size}. Try --batch-size {half} --accumulate 2 (the same effective batch), "
+            "a smaller --set image.px=…, a smaller trunk, or --freeze; then run again with --resume or --overwrite"
+        ) from error
+
+
+def precision_of(fabric: Fabric) -> str:
+    """The engine's precision in Fabric's words, such as `bf16-mixed`."""
+    return str(fabric._precision.precision)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"--device: expected auto, cpu, cuda, cuda:N or mps, found {name!r}") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices that torch can see; use --device cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("--device mps: not available here; use --device cpu")
+    if device.type not in {"cpu", "cuda", "mps"}:
+        raise UserError(f"--device: expected auto, cpu, cuda, cuda:N or mps, found {name!r}")
+    return device

@@ -1,0 +1,1 @@
+"""The network: a torchvision trunk cut before its classifier, a head per attribute, and their masked loss."""

@@ -1,0 +1,134 @@
+"""`model.json`: what a trained model is, beside its weights. Prediction reads nothing else of a run."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from attrcls.card import AttributeSpec, BoxSpec
+from attrcls.combine import Combiner, combiner_for
+from attrcls.errors import UserError
+from attrcls.model.heads import build_head
+from attrcls.model.losses import LossContext
+from attrcls.model.network import Network
+from attrcls.model.trunk import build_trunk
+from attrcls.spec import Spec
+from attrcls.task import HeadSpec, ImageSpec, Plan
+
+FORMAT_VERSION = 1
+
+
+class CombinerDescription(Spec):
+    """The combined code with each attribute's class names, also of attributes that this model has no head for."""
+
+    name: str
+    order: list[str]
+    radices: list[int]
+    classes: dict[str, list[str]]
+
+
+class ModelDescription(Spec):
+    """Everything but the weights. `fallback` is the train split's most frequent class per head, and code."""
+
+    format_version: int = FORMAT_VERSION
+    task: str
+    trunk: str
+    image: ImageSpec
+    box: BoxSpec | None
+    group_column: str | None
+    heads: dict[str, HeadSpec]
+    attributes: dict[str, AttributeSpec]
+    combine: CombinerDescription | None
+    submission: dict[str, str]
+    fallback: dict[str, int]
+    precision: str
+    best_epoch: int
+    scores: dict[str, float | None]
+    versions: dict[str, str]
+
+    @property
+    def combiner(self) -> Combiner | None:
+        """The combined code as arithmetic."""
+        return Combiner(self.combine.name, tuple(self.combine.order), tuple(self.combine.radices)) if self.combine else None
+
+
+def describe_model(
+    plan: Plan, *, fallback: Mapping[str, int], precision: str, best_epoch: int, scores: Mapping[str, float | None]
+) -> ModelDescription:
+    """The description of a model trained by a plan."""
+    combiner = combiner_for(plan)
+    groups = [card.group for card in plan.cards.values() if card.group]
+    return ModelDescription(
+        task=plan.task.name,
+        trunk=plan.task.trunk.name,
+        image=plan.task.image,
+        box=plan.box,
+        group_column=groups[0] if groups else None,
+        heads=dict(plan.task.heads),
+        attributes=plan.heads,
+        combine=CombinerDescription(
+            name=combiner.name,
+            order=list(combiner.order),
+            radices=list(combiner.radices),
+            classes={name: plan.attributes[name].classes for name in combiner.order},
+        )
+        if combiner
+        else None,
+        submission=plan.task.submission,
+        fallback=dict(fallback),
+        precision=precision,
+        best_epoch=best_epoch,
+        scores=dict(scores),
+        versions=library_versions(),
+    )
+
+
+def read_description(path: Path) -> ModelDescription:
+    """Read a `model.json`.
+
+    Raises:
+        UserError: it is missing, damaged, or of another format version.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        found = raw.get("format_version")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; this is not a run directory, or its training has not finished an epoch") from error
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: damaged: expected the JSON that `attrcls train` writes") from error
+    if found != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: expected format version {FORMAT_VERSION}, found {found}; this attrcls is {version('attrcls')}: use the one that wrote it"
+        )
+    try:
+        return ModelDescription.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: damaged: {where}: {first['msg']}") from error
+
+
+def build_described(description: ModelDescription) -> Network:
+    """The network that a description tells of, with random weights, ready to take the trained ones."""
+    trunk = build_trunk(description.trunk, px=description.image.px)
+    heads = {
+        name: build_head(
+            spec, features=trunk.features, context=LossContext(torch.ones(len(description.attributes[name].classes)), spec.label_smoothing)
+        )
+        for name, spec in description.heads.items()
+    }
+    return Network(trunk.module, heads, mean=description.image.mean, std=description.image.std)
+
+
+def library_versions() -> dict[str, str]:
+    """The versions that matter to a model's numbers."""
+    return {name: version(name) for name in ("attrcls", "torch", "torchvision", "albumentations")}
+
+
+def jsonable(scores: Mapping[str, Any]) -> dict[str, float | None]:
+    """Scores with NaN as None, since JSON has no NaN."""
+    return {key: None if value != value else float(value) for key, value in scores.items()}

@@ -1,0 +1,52 @@
+"""Heads by kind. A kind owns its outputs, loss and decoding; the loop and the network know none of them by name."""
+
+from torch import Tensor, nn
+
+from attrcls.errors import UserError
+from attrcls.model.losses import Loss, LossContext, build_loss
+from attrcls.spec import suggest
+from attrcls.task import HeadSpec
+
+
+class SoftmaxHead(nn.Module):
+    """One of several classes: a linear layer, optionally behind one hidden layer, and dropout."""
+
+    def __init__(self, *, features: int, classes: int, hidden: int | None, dropout: float, loss: Loss) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        if hidden:
+            layers += [nn.Linear(features, hidden), nn.ReLU(inplace=True)]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        self.layers = nn.Sequential(*layers, nn.Linear(hidden or features, classes))
+        self._loss = loss
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Float32 `(batch, features)` to logits `(batch, classes)`."""
+        logits: Tensor = self.layers(features)
+        return logits
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Per-sample losses `(batch,)` of logits `(batch, classes)` against class indices `(batch,)`."""
+        return self._loss(logits, targets)
+
+    @staticmethod
+    def probabilities(logits: Tensor) -> Tensor:
+        """`(…, classes)`, each row summing to 1."""
+        return logits.softmax(dim=-1)
+
+
+HEADS: dict[str, type[SoftmaxHead]] = {"softmax": SoftmaxHead}
+
+
+def build_head(spec: HeadSpec, *, features: int, context: LossContext) -> SoftmaxHead:
+    """A head of the kind that the task names, with one output per class counted in `context`.
+
+    Raises:
+        UserError: no such kind or loss.
+    """
+    if spec.kind not in HEADS:
+        raise UserError(f"head kind: no kind {spec.kind!r}{suggest(spec.kind, HEADS)} (kinds: {', '.join(HEADS)})")
+    loss = build_loss(spec.loss, context)
+    classes = len(context.class_counts)
+    return HEADS[spec.kind](features=features, classes=classes, hidden=spec.hidden, dropout=spec.dropout, loss=loss)

@@ -1,0 +1,90 @@
+"""The trunk and its heads as one module, and the one place where losses are masked, reduced and weighted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from attrcls.model.heads import SoftmaxHead, build_head
+from attrcls.model.losses import LossContext
+from attrcls.model.trunk import build_trunk
+from attrcls.task import ImageSpec, Task
+from attrcls.types import Batch
+
+
+class Network(nn.Module):
+    """Pictures to one tensor of logits per head. The trunk may run in bf16; heads and logits are float32."""
+
+    def __init__(self, trunk: nn.Module, heads: Mapping[str, SoftmaxHead], *, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.heads = nn.ModuleDict(dict(heads))
+        self.freeze_trunk = False
+        # In units of a byte, so that one multiply and one add normalise a uint8 picture. Not saved: the task says them.
+        scale = 1 / (255 * torch.tensor(std))
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", (-torch.tensor(mean) * 255 * scale).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """uint8 `(batch, 3, px, px)` RGB, or float `(batch, features)`, to float32 logits `(batch, classes)` per head."""
+        features = self.extract(images) if images.dtype == torch.uint8 else images
+        with torch.autocast(features.device.type, enabled=False):
+            return {name: head(features) for name, head in self.heads.items()}
+
+    def extract(self, images: Tensor) -> Tensor:
+        """uint8 `(batch, 3, px, px)` to float32 features `(batch, features)`."""
+        pixels = torch.addcmul(self.shift, images.to(self.scale.dtype), self.scale)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_trunk):
+            features: Tensor = self.trunk(pixels)
+        return features.flatten(1).float()
+
+    def train(self, mode: bool = True) -> "Network":
+        """Training mode; a frozen trunk stays in eval mode, so that its BatchNorm keeps its statistics."""
+        super().train(mode)
+        if self.freeze_trunk:
+            self.trunk.eval()
+        return self
+
+    def set_trunk_frozen(self, frozen: bool) -> None:
+        """Freeze the trunk or let it learn."""
+        self.freeze_trunk = frozen
+        self.trunk.requires_grad_(not frozen)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """`total` is the weighted sum to minimise; `heads` each head's mean over its labelled samples. All scalars."""
+
+    total: Tensor
+    heads: dict[str, Tensor]
+
+
+def build_network(task: Task, class_counts: Mapping[str, Sequence[int]], *, weights: str) -> tuple[Network, str]:
+    """The task's network, and in words which trunk weights were loaded. Random numbers come from torch's generator.
+
+    Raises:
+        UserError: unknown trunk, loss or head kind, or weights that do not fit.
+    """
+    image: ImageSpec = task.image
+    trunk = build_trunk(task.trunk.name, px=image.px, weights=weights)
+    heads = {
+        name: build_head(spec, features=trunk.features, context=LossContext(torch.tensor(class_counts[name]), spec.label_smoothing))
+        for name, spec in task.heads.items()
+    }
+    return Network(trunk.module, heads, mean=image.mean, std=image.std), trunk.loaded
+
+
+def masked_losses(heads: Mapping[str, nn.Module], logits: Mapping[str, Tensor], batch: Batch, *, weights: Mapping[str, float]) -> Losses:
+    """Each head's mean loss over the samples that have its label; a head without any adds exactly zero."""
+    means = {}
+    for name, values in logits.items():
+        present = batch.present[name]
+        per_sample = heads[name].loss(values, batch.targets[name])  # type: ignore[operator]
+        # where, not a product: an infinite loss of a masked sample must not become NaN.
+        labelled = torch.where(present, per_sample, per_sample.new_zeros(()))
+        means[name] = labelled.sum() / present.sum().clamp(min=1)
+    total = torch.stack([means[name] * weights[name] for name in means]).sum()
+    return Losses(total, means)

@@ -1,0 +1,108 @@
+"""Pictures to probabilities: each distinct picture is read and run once, however many rows name it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+
+from attrcls.data.augment import Augmenter
+from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures
+from attrcls.engine import place
+from attrcls.predict.models import TrainedModel, heads_of
+from attrcls.task import ImageSpec
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Per row: `probabilities[head]` float32 `(rows, classes)`, zero where `status` is not `ok`; `error` says why."""
+
+    probabilities: dict[str, FloatArray]
+    status: list[str]
+    error: list[str]
+
+
+def predict_images(
+    models: Sequence[TrainedModel],
+    paths: Sequence[Path],
+    boxes: npt.NDArray[np.float64] | None,
+    *,
+    fabric: Fabric,
+    batch_size: int,
+    workers: int,
+    advance: Callable[[int], None] = lambda images: None,
+) -> Predictions:
+    """Run every model over the pictures and average the models that share a head.
+
+    `advance` is told how many pictures were just done. A row whose box is not four numbers counts as unreadable.
+    """
+    keys = [(str(path), None if boxes is None else tuple(boxes[row])) for row, path in enumerate(paths)]
+    first_of = {key: row for row, key in reversed(list(enumerate(keys)))}
+    rows = sorted(first_of.values())
+    place_of = {row: position for position, row in enumerate(rows)}
+    source = np.array([place_of[first_of[key]] for key in keys])
+    status, error = ["ok"] * len(rows), [""] * len(rows)
+    sums = {head: np.zeros((len(rows), len(classes)), dtype=np.float32) for head, classes in heads_of(models).items()}
+    for image in dict.fromkeys(model.description.image for model in models):
+        same = [model for model in models if model.description.image == image]
+        # Pictures that failed once are not tried again under another size.
+        readable = [position for position in range(len(rows)) if status[position] == "ok"]
+        runner = _Runner(same, paths, boxes, image=image, fabric=fabric, batch_size=batch_size, workers=workers)
+        for positions, outputs, failures in runner.run([(position, rows[position]) for position in readable]):
+            for head, values in outputs.items():
+                sums[head][positions] += values
+            for position, what, why in failures:
+                status[position], error[position] = what, why
+            advance(len(positions))
+    voters = {head: sum(head in model.description.heads for model in models) for head in sums}
+    failed = np.array([what != "ok" for what in status])
+    for head, values in sums.items():
+        values /= voters[head]
+        values[failed] = 0
+    probabilities = {head: values[source] for head, values in sums.items()}
+    return Predictions(probabilities, [status[i] for i in source], [error[i] for i in source])
+
+
+class _Runner:
+    """The models that look at pictures of one size, and the loader that feeds them."""
+
+    def __init__(
+        self, models: Sequence[TrainedModel], paths: Sequence[Path], boxes: npt.NDArray[np.float64] | None, *, image: ImageSpec,
+        fabric: Fabric, batch_size: int, workers: int,
+    ) -> None:  # fmt: skip
+        self.models, self.fabric, self.batch_size = models, fabric, batch_size
+        pictures = Pictures(paths, boxes if image.crop_boxes else None, image.resize_px, image.fit)
+        dataset = PictureDataset(pictures, Augmenter("none", px=image.px))
+        self.loader = DecodedLoader(dataset, workers=workers, pin_memory=fabric.device.type == "cuda")
+        for model in models:
+            place(model.network.eval(), fabric)
+
+    def run(self, wanted: Sequence[tuple[int, int]]):  # type: ignore[no-untyped-def]
+        """Yield (positions, probabilities per head, failures) batch by batch for (position, row) pairs."""
+        parts = [wanted[start : start + self.batch_size] for start in range(0, len(wanted), self.batch_size)]
+        draws = [[Draw(row, (0,)) for _, row in part] for part in parts]
+        for part, decoded in zip(parts, self.loader.batches(draws), strict=True):
+            positions = np.array([position for position, _ in part])
+            outputs = self._forward(decoded.images.permute(0, 3, 1, 2))
+            failures = [(int(positions[index]), what, why) for index, what, why in decoded.failures]
+            yield positions, outputs, failures
+
+    def _forward(self, images: torch.Tensor) -> dict[str, FloatArray]:
+        count = len(images)
+        # Kernels round differently for different batch sizes; a short batch is filled up, so that a picture gets the
+        # same numbers wherever it stands.
+        if count < self.batch_size:
+            images = torch.cat([images, images[-1:].expand(self.batch_size - count, -1, -1, -1)])
+        images = images.to(self.fabric.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+        outputs: dict[str, FloatArray] = {}
+        with torch.inference_mode(), self.fabric.autocast():
+            for model in self.models:
+                for head, logits in model.network(images).items():
+                    probabilities = model.network.heads[head].probabilities(logits)[:count].cpu().numpy()  # type: ignore[operator]
+                    outputs[head] = outputs[head] + probabilities if head in outputs else probabilities
+        return outputs

@@ -1,0 +1,102 @@
+"""What is to be predicted: a folder, a picture or a table becomes rows with a path (and box) each."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from attrcls.card import BoxSpec
+from attrcls.data.tables import find_column, read_table
+from attrcls.errors import UserError
+
+IMAGE_COLUMNS = ("path", "file", "filename", "image", "image_name", "ImageID")
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".jsonl", ".parquet"})
+
+
+@dataclass(frozen=True)
+class PredictInput:
+    """`table` has the input's own columns, one row per picture asked for; `image_column` is the one that names it.
+
+    `paths` say where each row's picture is looked for. `boxes` `(rows, 4)` are pixels, NaN where a row's box is not
+    four numbers; None where no boxes are used.
+    """
+
+    table: pd.DataFrame
+    image_column: str
+    paths: Sequence[Path]
+    boxes: npt.NDArray[np.float64] | None = None
+
+
+def read_input(
+    source: Path, *, image_column: str | None = None, image_root: Path | None = None, encoding: str | None = None, box: BoxSpec | None = None
+) -> PredictInput:
+    """Read a folder (searched below), one picture, or a table of pictures.
+
+    A table's files are looked up under `image_root`, or beside the table and in `images/` beside it; absolute paths
+    are taken as they are. `box` names the columns to crop by, which a table must then have.
+    Raises:
+        UserError: the input is missing or empty, or a column that is needed is not there.
+    """
+    if source.is_dir():
+        return _read_folder(source)
+    if not source.exists():
+        raise UserError(f"no input {source}: expected a folder, a picture, or a table ({', '.join(sorted(TABLE_SUFFIXES))})")
+    if source.suffix.lower() in IMAGE_SUFFIXES:
+        return PredictInput(pd.DataFrame({"path": [str(source)]}), "path", [source])
+    if source.suffix.lower() not in TABLE_SUFFIXES:
+        raise UserError(
+            f"{source}: expected a folder, a picture ({', '.join(sorted(IMAGE_SUFFIXES))}) or a table ({', '.join(sorted(TABLE_SUFFIXES))})"
+        )
+    table = read_table(source, encoding=encoding)
+    column = _image_column(table, image_column, file=source)
+    bases = [image_root] if image_root else [source.parent, source.parent / "images"]
+    paths = [_look_up(cell, bases) for cell in table[column]]
+    return PredictInput(table, column, paths, _read_boxes(table, box, file=source) if box else None)
+
+
+def _read_folder(folder: Path) -> PredictInput:
+    names = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = Path(parent).relative_to(folder)
+        names += [str(below / name) for name in files if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    if not names:
+        raise UserError(f"{folder}: no picture in this folder or below it (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+    names.sort()
+    return PredictInput(pd.DataFrame({"path": names}), "path", [folder / name for name in names])
+
+
+def _image_column(table: pd.DataFrame, wanted: str | None, *, file: Path) -> str:
+    if wanted is not None:
+        return find_column(table, wanted, file=file, what="the pictures (--image-column)")
+    by_folded = {str(name).casefold(): str(name) for name in reversed(table.columns)}
+    for name in IMAGE_COLUMNS:
+        if name in table.columns:
+            return name
+    for name in IMAGE_COLUMNS:
+        if name.casefold() in by_folded:
+            return by_folded[name.casefold()]
+    columns = ", ".join(map(str, table.columns[:20]))
+    raise UserError(f"{file}: no column looks like the pictures' ({', '.join(IMAGE_COLUMNS)}); name it with --image-column (columns: {columns})")
+
+
+def _look_up(cell: str, bases: Sequence[Path]) -> Path:
+    # A blank cell must not become the folder itself; a path that cannot exist is reported as missing later.
+    name = cell.strip()
+    if not name or "\0" in name:
+        return Path()
+    candidates = [Path(name)] if Path(name).is_absolute() else [base / name for base in bases]
+    try:
+        return next((path for path in candidates if path.exists()), candidates[0])
+    except OSError:
+        return candidates[0]
+
+
+def _read_boxes(table: pd.DataFrame, box: BoxSpec, *, file: Path) -> npt.NDArray[np.float64]:
+    columns = [find_column(table, name, file=file, what="the boxes that this model crops by") for name in box.columns]
+    return np.stack([pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64) for column in columns], axis=1)

@@ -1,0 +1,71 @@
+"""Trained models as prediction needs them: read from run directories, checked to go together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from attrcls.combine import Combiner
+from attrcls.errors import UserError
+from attrcls.model.description import ModelDescription, build_described, read_description
+from attrcls.model.network import Network
+from attrcls.training.checkpoint import load_tensors
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A run's network with its weights, and what `model.json` says of it."""
+
+    run: Path
+    description: ModelDescription
+    network: Network
+
+
+def load_models(runs: Sequence[Path]) -> list[TrainedModel]:
+    """Read the models of runs, in order.
+
+    Raises:
+        UserError: a run has no whole model, or two models disagree about a head's classes or the combined code.
+    """
+    models = [_load_model(run) for run in runs]
+    first = models[0].description
+    for model in models[1:]:
+        description = model.description
+        for head, attribute in description.attributes.items():
+            other = next((m for m in models if head in m.description.attributes), model)
+            if other.description.attributes[head].classes != attribute.classes:
+                raise UserError(f"{model.run} and {other.run} disagree about the classes of {head}: they belong to different tasks")
+        if description.combine and first.combine and description.combine != first.combine:
+            raise UserError(f"{model.run} and {models[0].run} disagree about the combined code: they belong to different tasks")
+        if (description.box is None) != (first.box is None):
+            raise UserError(f"{model.run} and {models[0].run}: one crops by boxes and the other does not; predict with them one at a time")
+    return models
+
+
+def heads_of(models: Sequence[TrainedModel]) -> dict[str, list[str]]:
+    """Each head's class names, in the combined code's order first, then as the models name them."""
+    heads = {head: attribute.classes for model in models for head, attribute in model.description.attributes.items()}
+    combiner = combiner_of(models)
+    order = [head for head in (combiner.order if combiner else ()) if head in heads]
+    return {head: heads[head] for head in dict.fromkeys([*order, *heads])}
+
+
+def combiner_of(models: Sequence[TrainedModel]) -> Combiner | None:
+    """The combined code, when the models together have all of its heads."""
+    heads = {head for model in models for head in model.description.heads}
+    combiner = next((model.description.combiner for model in models if model.description.combiner), None)
+    return combiner if combiner and set(combiner.order) <= heads else None
+
+
+def _load_model(run: Path) -> TrainedModel:
+    if not run.is_dir():
+        raise UserError(f"no run directory {run}; `attrcls train` makes one")
+    folder = run / "model" if (run / "model").is_dir() or not (run / "model.json").exists() else run
+    description = read_description(folder / "model.json")
+    network = build_described(description)
+    tensors, _ = load_tensors(folder / "weights.safetensors")
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        fault = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(f"{folder}: weights.safetensors does not fit model.json ({fault}); the files belong to different runs") from error
+    return TrainedModel(run, description, network)

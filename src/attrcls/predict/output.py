@@ -1,0 +1,103 @@
+"""The row contract: one output row per input row, in order, the input's columns first, never another image's labels."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from attrcls.combine import Combiner
+from attrcls.errors import UserError
+from attrcls.predict.images import Predictions
+from attrcls.predict.inputs import PredictInput
+from attrcls.types import MISSING
+
+# Enough to order predictions by, and no more than bf16 arithmetic can stand behind.
+CONFIDENCE_DECIMALS = 4
+
+
+def prediction_table(
+    asked: PredictInput, predictions: Predictions, *, classes: Mapping[str, Sequence[str]], combiner: Combiner | None, probabilities: bool
+) -> pd.DataFrame:
+    """The input's columns, then per head its class and confidence (0–1), the code, `status` and `error`.
+
+    With `probabilities`, a column `<head>_p_<class>` for each class follows the head's two. An input column that is
+    named like an output column becomes `NAME_input`. Predictions of a row that is not `ok` are blank.
+    """
+    ok = np.array([status == "ok" for status in predictions.status], dtype=bool)
+    outputs: dict[str, object] = {}
+    for head, values in predictions.probabilities.items():
+        best = values.argmax(axis=1)
+        names = np.array([*classes[head], None], dtype=object)
+        outputs[head] = names[np.where(ok, best, len(classes[head]))]
+        outputs[f"{head}_confidence"] = _rounded(values.max(axis=1), ok)
+        if probabilities:
+            for index, name in enumerate(classes[head]):
+                outputs[f"{head}_p_{name}"] = _rounded(values[:, index], ok)
+    if combiner:
+        codes = predicted_codes(predictions, combiner)
+        outputs[combiner.name] = pd.array([code if code != MISSING else None for code in codes.tolist()], dtype="Int64")
+    outputs |= {"status": predictions.status, "error": predictions.error}
+    inputs = asked.table.rename(columns=_renamed(list(asked.table.columns), taken=outputs))
+    return pd.concat([inputs.reset_index(drop=True), pd.DataFrame(outputs)], axis=1)
+
+
+def predicted_codes(predictions: Predictions, combiner: Combiner) -> npt.NDArray[np.int64]:
+    """The combined code of each row, `(rows,)`, `MISSING` where the row is not `ok`."""
+    ok = np.array([status == "ok" for status in predictions.status], dtype=bool)
+    return combiner.encode({head: np.where(ok, predictions.probabilities[head].argmax(axis=1), MISSING) for head in combiner.order})
+
+
+def submission_table(
+    asked: PredictInput,
+    predictions: Predictions,
+    *,
+    columns: Mapping[str, str],
+    classes: Mapping[str, Sequence[str]],
+    combiner: Combiner | None,
+    fallback: Mapping[str, int],
+) -> pd.DataFrame:
+    """Exactly the task's submission columns; a row that is not `ok` gets the train split's most frequent answer.
+
+    Raises:
+        UserError: the task has no `submission:`, or a column's source is neither image, code, head nor input column.
+    """
+    if not columns:
+        raise UserError("--submission: the task has no `submission:`; add one, such as `submission: {ImageID: image, ans: code}`")
+    ok = np.array([status == "ok" for status in predictions.status], dtype=bool)
+    table: dict[str, object] = {}
+    for column, source in columns.items():
+        head = source.removesuffix(".id")
+        if source == "image":
+            table[column] = asked.table[asked.image_column]
+        elif source == "code":
+            if combiner is None:
+                raise UserError(
+                    f"--submission: column {column} is the combined code, whose heads these runs do not all have; name runs that together do"
+                )
+            table[column] = np.where(ok, predicted_codes(predictions, combiner), fallback[combiner.name])
+        elif head in predictions.probabilities:
+            indices = np.where(ok, predictions.probabilities[head].argmax(axis=1), fallback[head])
+            table[column] = indices if source.endswith(".id") else [classes[head][index] for index in indices]
+        elif source in asked.table.columns:
+            table[column] = asked.table[source]
+        else:
+            raise UserError(f"--submission: column {column}: {source!r} is neither image, code, a head of these runs, nor an input column")
+    return pd.DataFrame(table)
+
+
+def _renamed(columns: Sequence[str], *, taken: Mapping[str, object]) -> dict[str, str]:
+    renamed: dict[str, str] = {}
+    used = {*taken, *(column for column in columns if column not in taken)}
+    for column in columns:
+        if column in taken:
+            name = f"{column}_input"
+            while name in used:
+                name += "_input"
+            renamed[column] = name
+            used.add(name)
+    return renamed
+
+
+def _rounded(values: npt.NDArray[np.float32], ok: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    return np.where(ok, values.astype(np.float64).round(CONFIDENCE_DECIMALS), np.nan)

@@ -1,0 +1,1 @@
+"""The stories: what each command does, top to bottom. Also the Python API."""

@@ -1,0 +1,153 @@
+"""What happens with the Steps of a training: scores, the model kept, checkpoints, `metrics.csv`, the watcher told."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+
+from attrcls.data.loader import LabelledBatches
+from attrcls.data.manifest import Manifest
+from attrcls.engine import advise_on_memory, precision_of
+from attrcls.errors import UserError
+from attrcls.model.description import describe_model, jsonable
+from attrcls.runs.folder import RunFolder, record_end
+from attrcls.runs.prepare import Prepared, most_frequent
+from attrcls.runs.validation import Validation, validate
+from attrcls.spec import suggest
+from attrcls.task import Plan
+from attrcls.training.checkpoint import save_checkpoint, save_model
+from attrcls.training.loop import TrainState, check_loss, fit
+from attrcls.training.metrics import confusion_matrix
+from attrcls.training.tracking import Tracker
+from attrcls.types import Step
+
+
+class TrainView(Protocol):
+    """What somebody who watches a training is told."""
+
+    def start(self, facts: Mapping[str, str], *, epochs: int, warnings: Sequence[str]) -> None:
+        """Once, before the first step: what is about to be trained, name to text."""
+
+    def step(self, step: Step) -> None:
+        """After every step."""
+
+    def epoch(self, row: Mapping[str, Any], *, best: bool) -> None:
+        """After every epoch: its row of `metrics.csv`, and whether it is the best so far."""
+
+
+class Silent(TrainView):
+    """Watches nothing."""
+
+
+@dataclass
+class TrainRun:
+    """Everything that one training needs while it runs."""
+
+    plan: Plan
+    folder: RunFolder
+    prepared: Prepared
+    fabric: Fabric
+    state: TrainState
+    train: LabelledBatches
+    val: LabelledBatches | None
+    val_manifest: Manifest
+    facts: dict[str, Any]
+    view: TrainView
+    tracker: Tracker | None
+
+
+def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
+    """Train to the task's last epoch, or until it stops early; the run directory is whole after each epoch.
+
+    Raises:
+        UserError: the monitored metric does not exist.
+        AttrclsError: memory ran out or training diverged.
+    """
+    task, state = run.plan.task, run.state
+    began = time.monotonic()
+    run.folder.write_status({"state": "running", **run.facts, "finished": None, "epochs_done": state.epoch, "message": None, "seconds": 0.0})
+    run.view.start(told, epochs=task.epochs, warnings=run.prepared.warnings)
+    epoch_began, rows, sums, loss_sum = time.monotonic(), 0, dict.fromkeys(task.heads, 0.0), torch.zeros(())
+    with advise_on_memory(batch_size=task.batch_size):
+        for step in fit(state, run.train, task=task, fabric=run.fabric):
+            run.view.step(step)
+            rows += len(step.rows)
+            loss_sum = loss_sum + step.loss.cpu()
+            for head, value in step.losses.items():
+                sums[head] += float(value)
+            if not step.ends_epoch:
+                continue
+            seconds = time.monotonic() - epoch_began
+            check_loss(float(loss_sum), epoch=step.epoch)
+            row: dict[str, Any] = {
+                "epoch": step.epoch + 1, "lr": step.learning_rate, "seconds": round(seconds, 2), "images_per_second": round(rows / seconds, 1),
+                "train_loss": float(loss_sum) / step.steps_in_epoch,
+                **{f"{head}/train_loss": total / step.steps_in_epoch for head, total in sums.items()},
+            }  # fmt: skip
+            _end_epoch(run, row, seconds=time.monotonic() - began)
+            if _should_stop_early(run):
+                break
+            epoch_began, rows, sums, loss_sum = time.monotonic(), 0, dict.fromkeys(task.heads, 0.0), torch.zeros(())
+    if run.tracker:
+        _track_confusions(run)
+    record_end(run.folder, state="finished", message=None)
+
+
+def _end_epoch(run: TrainRun, row: dict[str, Any], *, seconds: float) -> None:
+    """Validate, keep the weights when they are the best so far, and save what a resume needs."""
+    task, state = run.plan.task, run.state
+    validation = validate(state.scored_network, run.val, run.val_manifest, run.plan, fabric=run.fabric) if run.val else None
+    row |= validation.row(task) if validation else {}
+    score = row.get(task.monitor, float("nan"))
+    if validation and task.monitor not in row:
+        raise UserError(f"monitor: no metric {task.monitor!r}{suggest(task.monitor, row)} (metrics: {', '.join(row)})")
+    # A score that is not a number (no labelled validation row) never beats another, and never blocks one.
+    best = state.best_score is None or state.best_score != state.best_score or _is_better(task.monitor, score, state.best_score)
+    state.history.append(row)
+    if best:
+        state.best_epoch, state.best_score = state.epoch, score
+        _keep_model(run, row, validation)
+    save_checkpoint(state, run.folder.last_checkpoint)
+    run.folder.write_table("metrics.csv", pd.DataFrame(state.history))
+    run.folder.write_status({
+        "state": "running", **run.facts, "finished": None, "seconds": round(seconds, 1), "epochs_done": state.epoch, "best_epoch": state.best_epoch,
+        "message": None,
+    })  # fmt: skip
+    if run.tracker:
+        run.tracker.log_epoch(row)
+    run.view.epoch(row, best=best)
+
+
+def _is_better(monitor: str, score: float, best: float) -> bool:
+    return score < best if monitor.endswith("loss") else score > best
+
+
+def _keep_model(run: TrainRun, row: Mapping[str, Any], validation: Validation | None) -> None:
+    train = run.prepared.manifest.of_split("train")
+    scores = jsonable({key: value for key, value in row.items() if "/" in key})
+    description = describe_model(
+        run.plan, fallback=most_frequent(train, run.plan), precision=precision_of(run.fabric), best_epoch=run.state.epoch, scores=scores
+    )
+    save_model(run.state.scored_network, description.model_dump(mode="json"), run.folder.model)
+    save_checkpoint(run.state, run.folder.best_checkpoint)
+    if validation:
+        run.folder.write_table("validation.csv", validation.table())
+
+
+def _should_stop_early(run: TrainRun) -> bool:
+    patience, best = run.plan.task.early_stop_epochs, run.state.best_epoch
+    return patience is not None and best is not None and run.state.epoch - best >= patience
+
+
+def _track_confusions(run: TrainRun) -> None:
+    assert run.tracker is not None
+    if run.val is None:
+        return
+    validation = validate(run.state.scored_network, run.val, run.val_manifest, run.plan, fabric=run.fabric)
+    for head, predicted in validation.scored.predicted().items():
+        names = run.val_manifest.classes[head]
+        run.tracker.log_confusion(head, confusion_matrix(predicted, run.val_manifest.targets(head), classes=len(names)), names)

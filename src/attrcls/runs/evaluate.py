@@ -1,0 +1,190 @@
+"""Evaluation as a story: runs + a labelled set → predictions → truth → scores with intervals."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from attrcls.card import Card
+from attrcls.data.manifest import Manifest, build_manifest
+from attrcls.data.tables import find_column, read_table
+from attrcls.errors import Problem, ProblemsError, UserError
+from attrcls.evaluate import IntArray, Interval, score_with_intervals
+from attrcls.predict.inputs import IMAGE_COLUMNS, PredictInput, read_input
+from attrcls.predict.models import TrainedModel, combiner_of, heads_of, load_models
+from attrcls.runs.folder import RunFolder
+from attrcls.runs.predict import Advance, predict_rows
+from attrcls.spec import parse_spec
+from attrcls.types import MISSING, SPLITS
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Scores by name, what they stand on, and how many rows had no picture that could be read or no label at all."""
+
+    scores: Mapping[str, Interval]
+    rows: int
+    groups: int
+    grouped_by: str
+    split: str | None
+    failed: Sequence[str]
+    unlabelled: int
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    asked: PredictInput
+    targets: Mapping[str, IntArray]
+    groups: Sequence[str]
+    grouped_by: str
+    split: str | None = None
+
+
+def run_evaluate(
+    runs: Sequence[str | Path] | str | Path,
+    source: str | Path,
+    *,
+    truth: str | Path | None = None,
+    split: str | None = None,
+    image_column: str | None = None,
+    image_root: str | Path | None = None,
+    encoding: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int = 64,
+    workers: int | None = None,
+    started: Callable[[int], Advance] = lambda images: lambda done: None,
+) -> Evaluated:
+    """Score runs on a labelled set: the card's data folder, or anything `predict` takes with labels in it or beside it.
+
+    `truth` is a table with the labels (or the combined code), matched by the picture's name. `split` picks one split
+    of a card's folder; by default its test rows, else its validation rows.
+    Raises:
+        UserError: no labels are found, or a label is outside its vocabulary.
+    """
+    models = load_models([Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)])
+    root = image_root and Path(image_root)
+    labelled = _from_card(models[0], Path(source), split=split) if truth is None else None
+    if labelled is None:
+        asked = read_input(Path(source), image_column=image_column, image_root=root or None, encoding=encoding, box=models[0].description.box)
+        labelled = _from_tables(models, asked, Path(truth) if truth else None, source=Path(source), split=split, encoding=encoding)
+    predictions = predict_rows(models, labelled.asked, device=device, precision=precision, batch_size=batch_size, workers=workers, started=started)
+    ok = np.array([status == "ok" for status in predictions.status], dtype=bool)
+    classes = heads_of(models)
+    targets = {head: values[ok] for head, values in labelled.targets.items()}
+    predicted = {head: predictions.probabilities[head].argmax(axis=1).astype(np.int64)[ok] for head in classes if head in targets}
+    groups = np.asarray(labelled.groups, dtype=object)[ok]
+    unlabelled = int(np.logical_and.reduce([values == MISSING for values in targets.values()]).sum())
+    scores = score_with_intervals(
+        predicted, targets, groups, classes={head: len(names) for head, names in classes.items()}, combiner=combiner_of(models)
+    )
+    names = labelled.asked.table[labelled.asked.image_column]
+    failed = [f"{name}: {why}" for name, why, fine in zip(names, predictions.error, ok, strict=True) if not fine]
+    return Evaluated(scores, int(ok.sum()), len(set(groups)), labelled.grouped_by, labelled.split, failed, unlabelled)
+
+
+def _from_card(model: TrainedModel, source: Path, *, split: str | None) -> _Labelled | None:
+    """The rows of the run's own card, when `source` is a folder in that card's layout."""
+    if not source.is_dir() or not (model.run / "config.yaml").exists():
+        return None
+    config = RunFolder(model.run).read_config()
+    cards = {name: parse_spec(Card, raw, file=f"{model.run}/config.yaml") for name, raw in config.get("cards", {}).items()}
+    fitting = {name: card for name, card in cards.items() if any((source / table.file).is_file() for table in card.tables)}
+    if not fitting:
+        return None
+    manifest, _ = build_manifest(fitting, dict.fromkeys(fitting, source))
+    splits = _known_splits(manifest, model.run)
+    chosen = split or next((name for name in ("test", "val") if (splits == name).any()), "train")
+    if chosen not in SPLITS:
+        raise UserError(f"--split: expected one of {', '.join(SPLITS)}, found {chosen!r}")
+    manifest = manifest.take(np.flatnonzero(splits == chosen))
+    if not len(manifest):
+        raise UserError(f"{source}: no row belongs to the {chosen} split")
+    frame = manifest.frame
+    boxes = manifest.boxes() if model.description.box else None
+    asked = PredictInput(pd.DataFrame({"path": frame["path"]}), "path", manifest.image_paths(), boxes)
+    heads = model.description.attributes
+    targets = {head: manifest.targets(head) for head in manifest.classes if head in heads or model.description.combine}
+    groups = frame["group"].where(frame["group"] != "", "row " + frame["row_id"])
+    return _Labelled(asked, targets, list(groups), "group" if (frame["group"] != "").any() else "row", chosen)
+
+
+def _known_splits(manifest: Manifest, run: Path) -> "pd.Series[str]":
+    """The card's own splits; a row without one belongs where this run's training put it, or to test if it is new."""
+    keys = list(zip(manifest.frame["card"], manifest.frame["row_id"], strict=True))
+    table = read_table(run / "splits.csv")
+    trained = dict(zip(zip(table["card"], table["row_id"], strict=True), table["split"], strict=True))
+    return pd.Series([given or trained.get(key, "test") for key, given in zip(keys, manifest.frame["split"], strict=True)])
+
+
+def _from_tables(
+    models: Sequence[TrainedModel], asked: PredictInput, truth: Path | None, *, source: Path, split: str | None, encoding: str | None
+) -> _Labelled:
+    table, file = asked.table, source
+    if truth is not None:
+        file = truth
+        table = _matched(read_table(truth, encoding=encoding), asked, truth)
+    targets = _targets(models, table, file=file)
+    group = models[0].description.group_column
+    grouped = next((each for each in (table, asked.table) if group in each.columns), None)
+    groups = grouped[group] if grouped is not None and group else asked.table[asked.image_column]
+    rows = np.ones(len(table), dtype=bool)
+    if split is not None:
+        column = find_column(asked.table, "split", file=source, what="the splits (--split)")
+        rows = (asked.table[column] == split).to_numpy()
+        if not rows.any():
+            raise UserError(f"{source}: no row of column {column} is {split!r} (found: {', '.join(sorted(set(asked.table[column])))})")
+    kept = np.flatnonzero(rows)
+    boxes = asked.boxes[kept] if asked.boxes is not None else None
+    part = PredictInput(asked.table.iloc[kept].reset_index(drop=True), asked.image_column, [asked.paths[int(row)] for row in kept], boxes)
+    by = str(group) if grouped is not None else "picture"
+    return _Labelled(part, {head: values[kept] for head, values in targets.items()}, list(groups.iloc[kept]), by, split)
+
+
+def _matched(truth: pd.DataFrame, asked: PredictInput, file: Path) -> pd.DataFrame:
+    """The truth table's rows in the input's order, blank where it has none."""
+    column = next((name for name in (asked.image_column, *IMAGE_COLUMNS) if name in truth.columns), None)
+    if column is None:
+        raise UserError(f"{file}: expected a column {asked.image_column} to match pictures by (columns: {', '.join(map(str, truth.columns[:20]))})")
+    repeated = truth[column][truth[column].duplicated()]
+    if len(repeated):
+        raise UserError(f"{file}: {repeated.iloc[0]!r} stands in column {column} more than once; one row per picture is needed")
+    matched = truth.set_index(column).reindex(asked.table[asked.image_column])
+    if matched.isna().all(axis=None):
+        raise UserError(f"{file}: none of its {len(truth)} pictures is in the input; is {column} written the same way in both?")
+    return matched.fillna("").reset_index()
+
+
+def _targets(models: Sequence[TrainedModel], table: pd.DataFrame, *, file: Path) -> dict[str, IntArray]:
+    attributes = {head: spec for model in models for head, spec in model.description.attributes.items()}
+    combiner = combiner_of(models)
+    problems: list[Problem] = []
+    targets: dict[str, IntArray] = {}
+    for head, spec in attributes.items():
+        column = next((name for name in (spec.column, head) if name and name in table.columns), None)
+        if column is None:
+            continue
+        values = np.full(len(table), MISSING, dtype=np.int64)
+        for position, cell in enumerate(table[column]):
+            try:
+                values[position] = MISSING if cell == "" else spec.index_of(cell)
+            except ValueError as error:
+                problems.append(Problem(str(file), str(error), row=position + 1, column=column))
+        targets[head] = values
+    if not targets and combiner and combiner.name in table.columns:
+        codes = pd.to_numeric(table[combiner.name].replace("", str(MISSING)), errors="coerce").to_numpy(dtype=np.float64)
+        for place in np.flatnonzero(~((codes >= MISSING) & (codes < combiner.size) & (codes % 1 == 0))):
+            found = table[combiner.name].iloc[place]
+            problems.append(
+                Problem(str(file), f"expected a code from 0 to {combiner.size - 1}, found {found!r}", row=int(place) + 1, column=combiner.name)
+            )
+        if not problems:
+            targets = combiner.decode(codes.astype(np.int64))
+    if problems:
+        raise ProblemsError(f"{file}: labels that cannot be read", problems)
+    if not targets:
+        wanted = ", ".join([*attributes, *([combiner.name] if combiner else [])])
+        raise UserError(f"{file}: no column holds labels (looked for {wanted}); name a table that does with --truth FILE")
+    return targets

@@ -1,0 +1,103 @@
+"""Prediction as a story: runs + input → models → probabilities → table."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from attrcls.data.loader import default_workers
+from attrcls.data.tables import write_table
+from attrcls.engine import advise_on_memory, start_engine
+from attrcls.errors import UserError
+from attrcls.predict.images import Predictions, predict_images
+from attrcls.predict.inputs import PredictInput, read_input
+from attrcls.predict.models import TrainedModel, combiner_of, heads_of, load_models
+from attrcls.predict.output import prediction_table, submission_table
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A prediction's table, and what it was made from. `fallen_back` names pictures that a submission had to guess."""
+
+    table: pd.DataFrame
+    asked: PredictInput
+    models: Sequence[TrainedModel]
+    predictions: Predictions
+    fallen_back: Sequence[str] = ()
+
+    @property
+    def failed(self) -> int:
+        """How many rows have no prediction of their own."""
+        return sum(status != "ok" for status in self.predictions.status)
+
+
+def run_predict(
+    runs: Sequence[str | Path] | str | Path,
+    source: str | Path,
+    *,
+    csv: str | Path | None = None,
+    submission: bool = False,
+    probabilities: bool = False,
+    image_column: str | None = None,
+    image_root: str | Path | None = None,
+    encoding: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int = 64,
+    workers: int | None = None,
+    started: Callable[[int], Advance] = lambda images: lambda done: None,
+) -> Predicted:
+    """Predict a folder, a picture or a table with one run or several, and write the table where `csv` says.
+
+    Runs with the same heads are averaged, runs with different heads of one task are put together. `started` is told
+    the number of pictures and returns what is then told of progress.
+    Raises:
+        UserError: a run or the input cannot be used; single pictures that cannot are told by the `status` column.
+    """
+    out = Path(csv) if csv else None
+    models = load_models([Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)])
+    asked = read_input(
+        Path(source), image_column=image_column, image_root=Path(image_root) if image_root else None, encoding=encoding,
+        box=models[0].description.box,
+    )  # fmt: skip
+    predictions = predict_rows(models, asked, device=device, precision=precision, batch_size=batch_size, workers=workers, started=started)
+    classes, combiner = heads_of(models), combiner_of(models)
+    fallen_back: list[str] = []
+    if submission:
+        first = models[0].description
+        fallback = {key: value for model in reversed(models) for key, value in model.description.fallback.items()}
+        table = submission_table(asked, predictions, columns=first.submission, classes=classes, combiner=combiner, fallback=fallback)
+        fallen_back = [name for name, status in zip(asked.table[asked.image_column], predictions.status, strict=True) if status != "ok"]
+    else:
+        table = prediction_table(asked, predictions, classes=classes, combiner=combiner, probabilities=probabilities)
+    if out:
+        write_table(table, out)
+    return Predicted(table, asked, models, predictions, fallen_back)
+
+
+def predict_rows(
+    models: Sequence[TrainedModel],
+    asked: PredictInput,
+    *,
+    device: str,
+    precision: str,
+    batch_size: int,
+    workers: int | None,
+    started: Callable[[int], Advance] = lambda images: lambda done: None,
+) -> Predictions:
+    """Probabilities of an input's rows on the device and in the precision asked for.
+
+    Raises:
+        UserError: the batch size is not positive, or the device is not there.
+    """
+    if batch_size < 1:
+        raise UserError(f"--batch-size: expected 1 or more, found {batch_size}")
+    fabric = start_engine(device=device, precision=precision)
+    # A handful of pictures is read sooner than worker processes start.
+    workers = (default_workers() if workers is None else workers) if len(asked.paths) > batch_size else 0
+    advance = started(len(asked.paths))
+    with advise_on_memory(batch_size=batch_size):
+        return predict_images(models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, workers=workers, advance=advance)

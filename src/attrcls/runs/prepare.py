@@ -1,0 +1,118 @@
+"""From a task's name to a checked, split manifest: the first half of every story that starts from a task."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from attrcls.combine import combiner_for
+from attrcls.data.check import find_unreadable
+from attrcls.data.manifest import SKIP_ADVICE, Manifest, OnError, build_manifest
+from attrcls.data.split import split_manifest
+from attrcls.errors import Problem, ProblemsError, UserError
+from attrcls.spec import suggest
+from attrcls.task import Plan
+from attrcls.types import MISSING
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A split manifest of readable rows. `skipped` are the problems whose rows were left out, `warnings` in words."""
+
+    manifest: Manifest
+    roots: Mapping[str, Path]
+    skipped: Sequence[Problem] = ()
+    warnings: list[str] = field(default_factory=list)
+
+
+def prepare_data(plan: Plan, data: Sequence[str | Path], *, on_error: OnError = "stop", limit: int | None = None) -> Prepared:
+    """Read the cards' tables, check every picture, split, and keep at most `limit` rows of each split.
+
+    Raises:
+        ProblemsError: rows are bad and `on_error` is "stop"; all are listed.
+        UserError: a folder is missing, nothing is left, or a head has no labelled train row.
+    """
+    roots = resolve_roots(plan, data)
+    manifest, problems = build_manifest(plan.cards, roots, on_error=on_error)
+    unreadable = find_unreadable(manifest, min_px=plan.task.image.resize_px)
+    if unreadable and on_error == "stop":
+        raise ProblemsError(f"{len(unreadable)} pictures cannot be read", list(unreadable.values()), fix=SKIP_ADVICE)
+    manifest = manifest.take(np.array([row for row in range(len(manifest)) if row not in unreadable], dtype=np.int64))
+    if not len(manifest):
+        raise UserError("no picture can be read")
+    manifest = split_manifest(manifest, share=plan.task.hold_back.share, seed=plan.task.hold_back.seed)
+    if limit is not None:
+        manifest = _limit_rows(manifest, limit, seed=plan.task.seed)
+    warnings = check_labels(manifest, heads=list(plan.task.heads))
+    return Prepared(manifest, roots, [*problems, *unreadable.values()], warnings)
+
+
+def resolve_roots(plan: Plan, data: Sequence[str | Path]) -> dict[str, Path]:
+    """Each card's data folder: from `--data DIR` or `--data CARD=DIR`, else the card's own `root:`.
+
+    Raises:
+        UserError: a card's folder is not told, or a name before `=` is no card of the task.
+    """
+    roots: dict[str, Path] = {}
+    for argument in map(str, data):
+        name, equals, folder = argument.partition("=")
+        if equals and name in plan.cards:
+            roots[name] = Path(folder)
+        elif len(plan.cards) == 1:
+            roots[next(iter(plan.cards))] = Path(argument)
+        else:
+            raise UserError(
+                f"--data {argument}: the task has {len(plan.cards)} cards; say whose folder it is: --data CARD=DIR"
+                f"{suggest(name, plan.cards)} (cards: {', '.join(plan.cards)})"
+            )
+    for name, card in plan.cards.items():
+        if name not in roots:
+            if card.root is None:
+                option = "--data DIR" if len(plan.cards) == 1 else f"--data {name}=DIR"
+                raise UserError(f"where does the data of card {name} lie? name the folder that holds {card.tables[0].file}: {option}")
+            roots[name] = plan.found_cards[name].path.parent / card.root
+    return roots
+
+
+def check_labels(manifest: Manifest, *, heads: Sequence[str]) -> list[str]:
+    """Warnings about classes that cannot be learned.
+
+    Raises:
+        UserError: there is no train row, or a head has no labelled one.
+    """
+    train = manifest.of_split("train")
+    if not len(train):
+        raise UserError("no train row is left: every row belongs to validation or test")
+    warnings = []
+    for head in heads:
+        counts = train.class_counts(head)
+        if not counts.any():
+            raise UserError(f"head {head} has no labelled train row; leave it out with --heads, or check its column and `missing:` in the card")
+        absent = [name for name, count in zip(manifest.classes[head], counts, strict=True) if not count]
+        if absent:
+            warnings.append(f"{head}: no train row is {', '.join(absent)}; the model will hardly ever say so")
+    if not len(manifest.of_split("val")):
+        warnings.append("there are no validation rows: the last epoch is kept")
+    return warnings
+
+
+def most_frequent(manifest: Manifest, plan: Plan) -> dict[str, int]:
+    """The most frequent class index per head, and code, among the rows; the lowest wins a tie."""
+    frequent = {head: int(np.argmax(manifest.class_counts(head))) for head in plan.heads}
+    combiner = combiner_for(plan)
+    if combiner and all(attribute in manifest.classes for attribute in combiner.order):
+        codes = combiner.encode({attribute: manifest.targets(attribute) for attribute in combiner.order})
+        codes = codes[codes != MISSING]
+        if len(codes):
+            frequent[combiner.name] = int(np.argmax(np.bincount(codes, minlength=combiner.size)))
+    return frequent
+
+
+def _limit_rows(manifest: Manifest, limit: int, *, seed: int) -> Manifest:
+    splits = manifest.frame["split"].to_numpy()
+    kept = []
+    for split in dict.fromkeys(splits):
+        rows = np.flatnonzero(splits == split)
+        kept.append(np.random.default_rng([seed, limit]).permutation(rows)[:limit])
+    return manifest.take(np.sort(np.concatenate(kept)))

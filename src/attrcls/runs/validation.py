@@ -1,0 +1,71 @@
+"""An epoch's validation: scores for the metrics row, and the table that the report looks at."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from lightning_fabric import Fabric
+
+from attrcls.combine import Combiner, combiner_for
+from attrcls.data.loader import LabelledBatches
+from attrcls.data.manifest import Manifest
+from attrcls.data.rows import BOX_COLUMNS
+from attrcls.model.network import Network
+from attrcls.task import Plan, Task
+from attrcls.training.metrics import score_all
+from attrcls.training.score import Scored, score_batches
+from attrcls.types import MISSING
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The validation rows' probabilities beside their labels."""
+
+    scored: Scored
+    manifest: Manifest
+    combiner: Combiner | None
+
+    def row(self, task: Task) -> dict[str, float]:
+        """Losses and scores under the names of `metrics.csv`."""
+        losses = {f"{head}/val_loss": value for head, value in self.scored.losses.items()}
+        weighted = [value * task.heads[head].weight for head, value in self.scored.losses.items() if value == value]
+        total = sum(weighted) if weighted else float("nan")
+        classes = {head: len(self.manifest.classes[head]) for head in task.heads}
+        targets = {name: self.manifest.targets(name) for name in self.manifest.classes}
+        return {"val_loss": total, **losses, **score_all(self.scored.predicted(), targets, classes=classes, combiner=self.combiner)}
+
+    def table(self) -> pd.DataFrame:
+        """One row per validation row: labels given, predictions, confidences, and the combined code."""
+        frame = self.manifest.frame
+        columns: dict[str, Any] = {name: frame[name] for name in ("card", "row_id", "path")}
+        if frame["xmin"].notna().any():
+            columns |= {name: frame[name] for name in BOX_COLUMNS}
+        columns["group"] = frame["group"]
+        predicted = self.scored.predicted()
+        for head, probabilities in self.scored.probabilities.items():
+            names = self.manifest.classes[head]
+            columns[f"{head}_given"] = [names[index] if index != MISSING else "" for index in self.manifest.targets(head)]
+            columns[head] = [names[index] for index in predicted[head]]
+            columns[f"{head}_confidence"] = probabilities.max(axis=1).round(4)
+        if self.combiner and all(attribute in predicted for attribute in self.combiner.order):
+            given = self.combiner.encode({attribute: self.manifest.targets(attribute) for attribute in self.combiner.order})
+            columns[f"{self.combiner.name}_given"] = [str(code) if code != MISSING else "" for code in given]
+            columns[self.combiner.name] = self.combiner.encode(predicted)
+        return pd.DataFrame(columns)
+
+
+def validate(network: Network, batches: LabelledBatches, manifest: Manifest, plan: Plan, *, fabric: Fabric) -> Validation:
+    """Score the validation rows with the network as it is."""
+    return Validation(score_batches(network, batches.in_order(), fabric=fabric), manifest, combiner_for(plan))
+
+
+def split_table(manifest: Manifest, plan: Plan) -> pd.DataFrame:
+    """`splits.csv`: every row of the manifest, its split, and the class names of its labels."""
+    frame = manifest.frame
+    boxed = frame["xmin"].notna().any()
+    columns = ["card", "row_id", "path", *(BOX_COLUMNS if boxed else ()), "group", "split"]
+    table = frame[columns].copy()
+    for head in plan.task.heads:
+        names = manifest.classes[head]
+        table[head] = [names[index] if index != MISSING else "" for index in manifest.targets(head)]
+    return table

@@ -1,0 +1,231 @@
+"""Tasks: what to train, on which cards, and how. A `Task` holds choices only; the numbers live in the run.
+
+Enters: `tasks/NAME.yaml` or a user's own file, and overrides. Leaves: a frozen `Task` with its `Card`s.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from attrcls.card import AttributeSpec, BoxSpec, Card, load_card
+from attrcls.errors import UserError
+from attrcls.spec import Found, Spec, find_spec, parse_assignment, parse_spec, read_yaml, suggest, with_value
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class CardUse(Spec):
+    """A card of the task; each epoch draws `ratio` times its train rows."""
+
+    card: str
+    ratio: Positive = 1.0
+
+
+class ImageSpec(Spec):
+    """How a picture becomes the trunk's input."""
+
+    px: Annotated[int, Field(ge=8, le=2048)] = Field(default=128, description="side of the square that the trunk sees")
+    margin: Annotated[float, Field(ge=0, le=1)] = Field(default=0.125, description="room around it for random crops, as a share of px")
+    fit: Literal["stretch", "crop", "pad"] = Field(default="stretch", description="how a picture that is not square is made so")
+    crop_boxes: bool = Field(default=False, description="cut out each row's box first, where the card has boxes")
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+
+    @property
+    def resize_px(self) -> int:
+        """The side, in pixels, to which a picture is resized before the crop."""
+        return round(self.px * (1 + self.margin))
+
+
+class TrunkSpec(Spec):
+    """The shared backbone: any torchvision classification model by its name."""
+
+    name: str = "resnet18"
+    weights: str = Field(default="DEFAULT", description="DEFAULT or a named set of torchvision, a file, or none")
+    freeze: bool = Field(default=False, description="train the heads only, with BatchNorm in eval mode")
+    freeze_epochs: Annotated[int, Field(ge=0)] = Field(default=0, description="heads first for so many epochs, then all")
+
+
+class HeadSpec(Spec):
+    """One attribute's head and its loss; the classes come from the card."""
+
+    kind: str = "softmax"
+    loss: str = "cross_entropy"
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    label_smoothing: Share = 0.0
+    hidden: Count | None = Field(default=None, description="width of a hidden layer, if one is wanted")
+    dropout: Share = 0.0
+
+
+class OptimiserSpec(Spec):
+    """`trunk_lr` is the trunk's own rate; by default it learns at `lr` like the heads."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    lr: Positive = 5e-4
+    trunk_lr: Positive | None = None
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    momentum: Share = Field(default=0.9, description="of sgd")
+    clip_norm: Positive | None = Field(default=None, description="largest gradient norm")
+    accumulate: Count = Field(default=1, description="batches per update")
+
+
+class ScheduleSpec(Spec):
+    """`warmup_epochs` rises linearly from zero before any schedule; onecycle warms up by itself."""
+
+    name: str = "onecycle"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    rise: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.2, description="onecycle: share of the steps in which the rate rises")
+    step_epochs: Count = Field(default=3, description="step: epochs between two drops")
+    step_factor: Annotated[float, Field(gt=0, le=1)] = Field(default=0.1, description="step: what each drop multiplies by")
+
+
+class HoldBackSpec(Spec):
+    """What is held back for validation where a card gives no validation rows."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    seed: int = 0
+
+
+class CombineSpec(Spec):
+    """The combined code's column name, and its attributes with the most significant first."""
+
+    name: str
+    order: list[str] = Field(min_length=1)
+
+
+def _as_card_use(value: object) -> object:
+    return {"card": value} if isinstance(value, str) else value
+
+
+def _as_head(value: object) -> object:
+    return {} if value is None else value
+
+
+class Task(Spec):
+    """What to train. Every key has a default but `cards` and `heads`."""
+
+    name: str
+    title: str = ""
+    cards: list[Annotated[CardUse, BeforeValidator(_as_card_use)]] = Field(min_length=1)
+    heads: dict[str, Annotated[HeadSpec, BeforeValidator(_as_head)]] = Field(min_length=1)
+    image: ImageSpec = ImageSpec()
+    trunk: TrunkSpec = TrunkSpec()
+    augment: str | list[dict[str, Any]] = Field(default="crop", description="a recipe's name, or a list of albumentations transforms")
+    optimiser: OptimiserSpec = OptimiserSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    epochs: Count = 8
+    batch_size: Count = 64
+    seed: Annotated[int, Field(ge=0)] = 0
+    ema: Share | None = Field(default=None, description="decay of an exponential moving average of the weights, per update")
+    early_stop_epochs: Count | None = Field(default=None, description="stop after so many epochs without a better score")
+    monitor: str = Field(default="mean/f1", description="the validation metric that picks the best epoch")
+    hold_back: HoldBackSpec = HoldBackSpec()
+    combine: CombineSpec | None = None
+    submission: dict[str, str] = Field(
+        default={}, description="column to what fills it: image, code, a head (its class name), HEAD.id, or an input column"
+    )
+
+    @field_validator("heads", mode="before")
+    @classmethod
+    def _heads_as_list(cls, value: object) -> object:
+        return dict.fromkeys(value) if isinstance(value, list) and all(isinstance(head, str) for head in value) else value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.combine:
+            if len(set(self.combine.order)) != len(self.combine.order):
+                raise ValueError(f"combine.order: expected each attribute once, found {self.combine.order}")
+            if self.combine.name in self.heads:
+                raise ValueError(f"combine.name: {self.combine.name!r} is already a head's name")
+        if "code" in self.submission.values() and not self.combine:
+            raise ValueError("submission: 'code' needs the task to have a `combine:`")
+        return self
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A task with its cards read and checked against it: all that training needs to be told."""
+
+    task: Task
+    cards: Mapping[str, Card]
+    found: Found
+    found_cards: Mapping[str, Found]
+
+    @property
+    def heads(self) -> dict[str, AttributeSpec]:
+        """Each head's attribute, from the first card that has it; the cards are known to agree."""
+        return {head: next(card.attributes[head] for card in self.cards.values() if head in card.attributes) for head in self.task.heads}
+
+    @property
+    def attributes(self) -> dict[str, AttributeSpec]:
+        """Every attribute of the cards, whether or not it has a head."""
+        return {name: spec for card in self.cards.values() for name, spec in card.attributes.items()}
+
+    @property
+    def box(self) -> BoxSpec | None:
+        """The box columns, when pictures are to be cut out."""
+        boxes = [card.box for card in self.cards.values() if card.box]
+        return boxes[0] if boxes and self.task.image.crop_boxes else None
+
+
+def load_plan(argument: str, *, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None, heads: Sequence[str] = ()) -> Plan:
+    """Read a task and its cards, apply overrides (`a.b=value`, then `changes` by dotted key), and check them together.
+
+    `heads` keeps only those heads. Raises:
+        UserError: a file is missing or not valid, a head has no attribute, or two cards disagree about classes.
+    """
+    found = find_spec("tasks", argument)
+    raw = {"name": found.name, **read_yaml(found.path)}
+    raw["heads"] = _heads_with_blank_options(raw.get("heads"))
+    for dotted, value in [*map(parse_assignment, overrides), *(changes or {}).items()]:
+        raw = with_value(raw, dotted, value)
+    task = parse_spec(Task, raw, file=str(found.path))
+    if heads:
+        for head in heads:
+            if head not in task.heads:
+                raise UserError(f"--heads: task {task.name} has no head {head!r}{suggest(head, task.heads)} (heads: {', '.join(task.heads)})")
+        task = task.model_copy(update={"heads": {name: spec for name, spec in task.heads.items() if name in heads}})
+    cards, found_cards = {}, {}
+    for use in task.cards:
+        card, where = load_card(use.card, relative_to=None if found.bundled else found.path.parent)
+        if card.name in cards:
+            raise UserError(f"{found.path}: two cards are called {card.name!r}; give one another `name:`")
+        cards[card.name], found_cards[card.name] = card, where
+    _check_together(task, cards, file=str(found.path))
+    return Plan(task, cards, found, found_cards)
+
+
+def _check_together(task: Task, cards: Mapping[str, Card], *, file: str) -> None:
+    known: dict[str, tuple[str, AttributeSpec]] = {}
+    for card in cards.values():
+        for name, spec in card.attributes.items():
+            owner, other = known.setdefault(name, (card.name, spec))
+            if spec.classes != other.classes:
+                raise UserError(
+                    f"{file}: cards {owner} and {card.name} disagree about {name}: {other.classes} and {spec.classes}; "
+                    "use the same class names in the same order"
+                )
+    wanted = [*task.heads, *(task.combine.order if task.combine else [])]
+    for head in wanted:
+        if head not in known:
+            raise UserError(f"{file}: no card has an attribute {head!r}{suggest(head, known)} (attributes: {', '.join(known)})")
+    for column, source in task.submission.items():
+        head = re.sub(r"\.id$", "", source)
+        if source.endswith(".id") and head not in known:
+            raise UserError(f"{file}: submission.{column}: no attribute {head!r}{suggest(head, known)}")
+    if task.image.crop_boxes and not any(card.box for card in cards.values()):
+        raise UserError(f"{file}: image.crop_boxes is on, but no card of the task has a box; add `box:` to the card or turn it off")
+
+
+def _heads_with_blank_options(value: Any) -> Any:
+    # `heads: [a, b]` and `heads: {a:, b:}` are both fine; overrides need them as a mapping.
+    if isinstance(value, list) and all(isinstance(head, str) for head in value):
+        return {head: {} for head in value}
+    if isinstance(value, dict):
+        return {head: {} if options is None else options for head, options in value.items()}
+    return value

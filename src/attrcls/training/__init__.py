@@ -1,0 +1,1 @@
+"""Training: the loop that yields Steps, the optimiser and its schedule, metrics, checkpoints, tracking."""

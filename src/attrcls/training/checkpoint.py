@@ -1,0 +1,94 @@
+"""What a run keeps on disk of its weights: a resumable checkpoint, and the model that `predict` reads. No pickles."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from attrcls.errors import UserError
+from attrcls.files import write_json, write_with
+from attrcls.training.loop import TrainState
+
+CHECKPOINT_VERSION = 1
+_STATE_KEY = "attrcls_state"
+
+
+def save_checkpoint(state: TrainState, path: Path) -> None:
+    """Everything in `state` as one safetensors file, its numbers as JSON in the file's header; whole or not at all."""
+    tensors = {f"network.{key}": value for key, value in state.network.state_dict().items()}
+    if state.ema is not None:
+        tensors |= {f"ema.{key}": value for key, value in state.ema.state_dict().items()}
+    for index, slots in state.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items() if isinstance(value, Tensor)}
+    numbers = {
+        "version": CHECKPOINT_VERSION,
+        "epoch": state.epoch,
+        "best_epoch": state.best_epoch,
+        "best_score": state.best_score,
+        "tracking_id": state.tracking_id,
+        "history": state.history,
+    }
+    save_tensors(tensors, path, metadata={_STATE_KEY: json.dumps(numbers)})
+
+
+def load_checkpoint(state: TrainState, path: Path) -> None:
+    """Fill `state`, built for the same task, from a checkpoint.
+
+    Raises:
+        UserError: the file is damaged, of an unknown version, or of another task.
+    """
+    tensors, metadata = load_tensors(path)
+    numbers = json.loads(metadata.get(_STATE_KEY, "{}"))
+    if numbers.get("version") != CHECKPOINT_VERSION:
+        raise UserError(f"{path}: expected a checkpoint of version {CHECKPOINT_VERSION}, found {numbers.get('version')}; train anew with --overwrite")
+    try:
+        state.network.load_state_dict(_below(tensors, "network."))
+        if state.ema is not None:
+            state.ema.load_state_dict(_below(tensors, "ema."))
+    except RuntimeError as error:
+        raise UserError(f"{path}: the checkpoint belongs to another task or trunk; resume with the same command, or use --overwrite") from error
+    saved = state.optimiser.state_dict()
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in _below(tensors, "optimiser.").items():
+        index, _, slot = key.partition(".")
+        slots.setdefault(int(index), {})[slot] = value
+    state.optimiser.load_state_dict({"state": slots, "param_groups": saved["param_groups"]})
+    state.epoch, state.history = numbers["epoch"], numbers["history"]
+    state.best_epoch, state.best_score = numbers["best_epoch"], numbers["best_score"]
+    state.tracking_id = numbers["tracking_id"]
+
+
+def save_model(network: torch.nn.Module, description: Mapping[str, Any], folder: Path) -> None:
+    """`weights.safetensors` and `model.json`: all that prediction needs."""
+    save_tensors(network.state_dict(), folder / "weights.safetensors", metadata={})
+    write_json(folder / "model.json", dict(description))
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str, str]) -> None:
+    """A safetensors file, whole or not at all; tensors are copied to the CPU in the plain memory layout."""
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    write_with(path, lambda temporary: safetensors.torch.save_file(plain, temporary, metadata=dict(metadata)))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A safetensors file's tensors and header metadata.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118 (not a dict)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; the run is not complete") from error
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from error
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

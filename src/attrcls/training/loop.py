@@ -1,0 +1,124 @@
+"""The training loop: a generator of Steps that knows neither files, nor screens, nor what its consumer does with them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch.optim.swa_utils import AveragedModel
+
+from attrcls.errors import AttrclsError, UserError
+from attrcls.model.network import Network, masked_losses
+from attrcls.task import Task
+from attrcls.training.optim import learning_rate_factor, set_learning_rates
+from attrcls.types import Batch, Step
+
+
+class EpochBatches(Protocol):
+    """What `fit` trains on: the same batches for the same epoch, whenever it is asked."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches per epoch; the same for each."""
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch, counted from 0."""
+
+
+@dataclass
+class TrainState:
+    """All that must survive a kill. `epoch` is the next one to train; `history` has a row of metrics per finished one."""
+
+    network: Network
+    optimiser: torch.optim.Optimizer
+    ema: AveragedModel | None = None
+    epoch: int = 0
+    best_epoch: int | None = None
+    best_score: float | None = None
+    tracking_id: str | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def scored_network(self) -> Network:
+        """The weights to judge and to keep: the moving average where there is one."""
+        if self.ema is None:
+            return self.network
+        averaged = self.ema.module
+        assert isinstance(averaged, Network)
+        return averaged
+
+
+def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Fabric) -> Iterator[Step]:
+    """Train from `state.epoch` to the task's last epoch, yielding one Step per batch after the weights may have changed.
+
+    The consumer owns `state` between Steps. Raises:
+        AttrclsError: the loss is no longer a finite number.
+        UserError: a batch is too small for the trunk's BatchNorm.
+    """
+    weights = {head: spec.weight for head, spec in task.heads.items()}
+    updates_per_epoch = -(-labelled.steps_per_epoch // task.optimiser.accumulate)
+    network, optimiser = fabric.setup(state.network, state.optimiser)
+    while state.epoch < task.epochs:
+        epoch = state.epoch
+        state.network.set_trunk_frozen(task.trunk.freeze or epoch < task.trunk.freeze_epochs)
+        network.train()
+        # Dropout's random numbers start anew each epoch from (seed, epoch), so that a resumed run repeats them.
+        torch.manual_seed(task.seed * 1_000_003 + epoch)
+        for index, batch in enumerate(labelled.epoch(epoch)):
+            batch = batch.to(fabric.device)
+            update = epoch * updates_per_epoch + index // task.optimiser.accumulate
+            factor = learning_rate_factor(task.schedule, step=update, steps_per_epoch=updates_per_epoch, epochs=task.epochs)
+            set_learning_rates(state.optimiser, factor)
+            logits = _forward(network, batch)
+            losses = masked_losses(state.network.heads, logits, batch, weights=weights)  # type: ignore[arg-type]
+            if losses.total.requires_grad:
+                fabric.backward(losses.total / _batches_in_update(index, labelled.steps_per_epoch, task.optimiser.accumulate))
+            if (index + 1) % task.optimiser.accumulate == 0 or index + 1 == labelled.steps_per_epoch:
+                if task.optimiser.clip_norm:
+                    fabric.clip_gradients(network, optimiser, max_norm=task.optimiser.clip_norm, error_if_nonfinite=False)
+                optimiser.step()
+                optimiser.zero_grad()
+                if state.ema is not None:
+                    state.ema.update_parameters(state.network)
+            if index + 1 == labelled.steps_per_epoch:
+                state.epoch = epoch + 1
+            yield Step(
+                epoch=epoch,
+                index=index,
+                steps_in_epoch=labelled.steps_per_epoch,
+                rows=batch.rows,
+                logits={head: values.detach() for head, values in logits.items()},
+                losses={head: value.detach() for head, value in losses.heads.items()},
+                present=batch.present,
+                loss=losses.total.detach(),
+                learning_rate=state.optimiser.param_groups[-1]["lr"],
+            )
+
+
+def check_loss(loss: float, *, epoch: int) -> None:
+    """Raises:
+    AttrclsError: the epoch's mean loss is not a finite number, and going on would only waste time.
+    """
+    if loss != loss or loss in (float("inf"), float("-inf")):
+        raise AttrclsError(
+            f"the loss of epoch {epoch + 1} is {loss}: training diverged; try a lower --lr, --set optimiser.clip_norm=1, or --precision 32"
+        )
+
+
+def _forward(network: Any, batch: Batch) -> dict[str, torch.Tensor]:
+    try:
+        logits: dict[str, torch.Tensor] = network(batch.images)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            "a batch of one picture this small is not enough for the trunk's BatchNorm; use --batch-size 2 or more, a larger image.px, or --freeze"
+        ) from error
+    return logits
+
+
+def _batches_in_update(index: int, steps_per_epoch: int, accumulate: int) -> int:
+    """How many batches share this batch's update; the epoch's last update may have fewer."""
+    first = index - index % accumulate
+    return min(accumulate, steps_per_epoch - first)

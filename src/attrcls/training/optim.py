@@ -1,0 +1,92 @@
+"""Optimisers and learning-rate schedules by name. A schedule is a pure function of the step, so it resumes for free."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from attrcls.errors import UserError
+from attrcls.model.network import Network
+from attrcls.spec import suggest
+from attrcls.task import OptimiserSpec, ScheduleSpec
+
+# torch's OneCycleLR begins at 1/25 of the top rate and ends at 1/250,000 of it (Smith & Topin 2018).
+_ONECYCLE_START, _ONECYCLE_END = 1 / 25, 1 / 250_000
+
+
+def build_optimiser(network: Network, spec: OptimiserSpec) -> torch.optim.Optimizer:
+    """One parameter group each for trunk and heads, split by whether weight decay applies.
+
+    Each group keeps its top rate as `top_lr`. Biases and normalisation scales, one-dimensional all, do not decay.
+    """
+    groups: list[dict[str, Any]] = []
+    for name, module, rate in (("trunk", network.trunk, spec.trunk_lr or spec.lr), ("heads", network.heads, spec.lr)):
+        for decays in (True, False):
+            parameters = [p for p in module.parameters() if (p.ndim > 1) == decays]
+            decay = spec.weight_decay if decays else 0.0
+            if parameters:
+                groups.append({"name": name, "params": parameters, "lr": rate, "top_lr": rate, "weight_decay": decay})
+    if spec.name == "sgd":
+        return torch.optim.SGD(groups, momentum=spec.momentum)
+    return torch.optim.Adam(groups) if spec.name == "adam" else torch.optim.AdamW(groups)
+
+
+def _constant(spec: ScheduleSpec, progress: float, epoch: float) -> float:
+    return 1.0
+
+
+def _step(spec: ScheduleSpec, progress: float, epoch: float) -> float:
+    return float(spec.step_factor ** int(epoch // spec.step_epochs))
+
+
+def _cosine(spec: ScheduleSpec, progress: float, epoch: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _onecycle(spec: ScheduleSpec, progress: float, epoch: float) -> float:
+    """Half a cosine up over the first `rise` of the steps, half a cosine down over the rest."""
+    if progress < spec.rise:
+        return _cosine_between(_ONECYCLE_START, 1.0, progress / spec.rise)
+    return _cosine_between(1.0, _ONECYCLE_END, (progress - spec.rise) / (1 - spec.rise))
+
+
+# Each maps (spec, share of the steps done 0–1, epochs done) to a factor on the top rate.
+SCHEDULES: dict[str, Callable[[ScheduleSpec, float, float], float]] = {
+    "constant": _constant,
+    "step": _step,
+    "cosine": _cosine,
+    "onecycle": _onecycle,
+}
+
+
+def learning_rate_factor(spec: ScheduleSpec, *, step: int, steps_per_epoch: int, epochs: int) -> float:
+    """What the top learning rate is multiplied by before update `step` (from 0): warm-up first, then the schedule.
+
+    Raises:
+        UserError: no such schedule.
+    """
+    if spec.name not in SCHEDULES:
+        raise UserError(f"schedule.name: no schedule {spec.name!r}{suggest(spec.name, SCHEDULES)} (schedules: {', '.join(SCHEDULES)})")
+    warmup = min(round(spec.warmup_epochs * steps_per_epoch), steps_per_epoch * epochs)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    total = max(1, steps_per_epoch * epochs - warmup)
+    return SCHEDULES[spec.name](spec, (step - warmup) / total, step / steps_per_epoch)
+
+
+def set_learning_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
+    """Scale every group's top rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = group["top_lr"] * factor
+
+
+def build_ema(network: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
+    """An exponential moving average of weights and BatchNorm statistics: average ← decay · average + (1 − decay) · new."""
+    averaging = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
+
+
+def _cosine_between(start: float, end: float, share: float) -> float:
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))

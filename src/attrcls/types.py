@@ -1,0 +1,67 @@
+"""The small vocabulary that every layer shares: split names, the missing label, and what flows through training.
+
+Torch is named here for annotations only, so that importing this module costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# The target index of a row that has no label for an attribute.
+MISSING = -1
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the loader hands to training and evaluation.
+
+    `rows`: int64 `(batch,)`, positions in the manifest. `images`: uint8 `(batch, 3, px, px)` RGB, or float32
+    `(batch, features)` where a frozen trunk's features are given instead. `targets[head]`: int64 `(batch,)`, 0 where
+    there is no label. `present[head]`: bool `(batch,)`, whether there is one.
+    """
+
+    rows: Tensor
+    images: Tensor
+    targets: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`; copies from pinned memory do not block."""
+        return replace(
+            self,
+            rows=self.rows.to(device, non_blocking=True),
+            images=self.images.to(device, non_blocking=True),
+            targets={head: values.to(device, non_blocking=True) for head, values in self.targets.items()},
+            present={head: values.to(device, non_blocking=True) for head, values in self.present.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batch's worth of training, yielded after the weights may have changed.
+
+    `logits[head]`: float32 `(batch, classes)`, detached, from before the update. `losses[head]`: the scalar mean over
+    the batch's labelled samples. `loss`: their weighted sum. `learning_rate`: of the heads' parameter group.
+    """
+
+    epoch: int
+    index: int
+    steps_in_epoch: int
+    rows: Tensor
+    logits: Mapping[str, Tensor]
+    losses: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    loss: Tensor
+    learning_rate: float
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether this was the epoch's last step."""
+        return self.index + 1 == self.steps_in_epoch
