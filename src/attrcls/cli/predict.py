@@ -30,11 +30,8 @@ def predict(
     if len(runs_and_input) < 2:
         raise UserError("expected a run directory and an input: attrcls predict RUN INPUT --csv OUT.csv")
     from attrcls.cli.live import image_progress
-    from attrcls.data.tables import check_table_suffix
     from attrcls.runs.predict import run_predict
 
-    if csv is not None:
-        check_table_suffix(csv)
     *runs, source = runs_and_input
     with image_progress() as started:
         predicted = run_predict(

@@ -21,7 +21,7 @@ from attrcls.data.delimited import TableFormat, check_names, find_format, read_d
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.files import write_with
 
-__all__ = ["TableFormat", "find_column", "read_table", "write_table"]
+__all__ = ["TableFormat", "check_table_name", "find_column", "read_table", "write_table"]
 
 SHOWN_COLUMNS = 30
 
@@ -65,6 +65,16 @@ def find_column(table: pd.DataFrame, name: str, *, file: Path, what: str) -> str
     raise UserError(f"{file}: expected a column {name!r} for {what}{f', did you mean {hint!r}' if hint else ''}; found: {shown}")
 
 
+def check_table_name(path: Path) -> None:
+    """Refuse a name that `write_table` would, before the work is done whose result it is for.
+
+    Raises:
+        UserError: the ending is none that can be written.
+    """
+    if path.suffix.lower() not in WRITERS:
+        raise UserError(f"{path}: expected a name that ends in {', '.join(WRITERS)}; found {path.suffix or 'no ending'}")
+
+
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table, whole or not at all, as the ending says; the index is left out.
 
@@ -74,9 +84,8 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         UserError: another ending.
         AttrclsError: the disk does not let it be written; an old file is then intact.
     """
-    write = WRITERS.get(path.suffix.lower())
-    if write is None:
-        raise UserError(f"{path}: expected a name that ends in {', '.join(WRITERS)}; found {path.suffix or 'no ending'}")
+    check_table_name(path)
+    write = WRITERS[path.suffix.lower()]
     write_with(path, lambda temporary: write(table, temporary))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from attrcls.data.loader import default_workers
-from attrcls.data.tables import write_table
+from attrcls.data.tables import check_table_name, write_table
 from attrcls.engine import advise_on_memory, start_engine
 from attrcls.errors import UserError
 from attrcls.predict.images import Predictions, predict_images
@@ -58,6 +58,8 @@ def run_predict(
         UserError: a run or the input cannot be used; single pictures that cannot are told by the `status` column.
     """
     out = Path(csv) if csv else None
+    if out:
+        check_table_name(out)
     models = load_models([Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)])
     asked = read_input(
         Path(source), image_column=image_column, image_root=Path(image_root) if image_root else None, encoding=encoding,

@@ -1,0 +1,5 @@
+"""`python -m attrcls` is `attrcls`."""
+
+from attrcls.cli.app import main
+
+main()

@@ -1,0 +1,116 @@
+"""What the tests share: a tiny drawn dataset, a run trained on it, and the command line called in this process."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220)}
+CARD = """\
+title: Coloured squares
+root: .
+tables: [labels.csv]
+images: {root: images, column: file}
+group: person
+attributes:
+  colour: {classes: [red, green, blue]}
+  size: {column: Size, classes: [small, large]}
+"""
+TASK = """\
+title: Squares
+cards: [squares.card.yaml]
+heads: [colour, size]
+image: {px: 32}
+trunk: {name: resnet18, weights: none}
+optimiser: {lr: 2.0e-3}
+batch_size: 16
+epochs: 2
+combine: {name: code, order: [colour, size]}
+submission: {ImageID: image, ans: code}
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the shell would see."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Call `attrcls` with arguments, as its entry point does."""
+    return lambda *arguments: call_cli(arguments, capsys, monkeypatch)
+
+
+def call_cli(arguments: Sequence[object], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Result:
+    from attrcls.cli.app import main
+
+    monkeypatch.setattr(sys, "argv", ["attrcls", *map(str, arguments)])
+    capsys.readouterr()
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return Result(code, captured.out, captured.err)
+
+
+def draw_square(path: Path, *, colour: str, large: bool, seed: int = 0) -> None:
+    """A coloured square on noise: 40 × 36 pixels."""
+    generator = np.random.default_rng(seed)
+    image = generator.integers(90, 140, (36, 40, 3), dtype=np.uint8)
+    half = 14 if large else 6
+    x, y = 20 + generator.integers(-3, 4), 18 + generator.integers(-2, 3)
+    cv2.rectangle(image, (int(x - half), int(y - half)), (int(x + half), int(y + half)), COLOURS[colour], -1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image[:, :, ::-1])
+
+
+def draw_squares(folder: Path, *, people: int = 20, each: int = 4) -> pd.DataFrame:
+    """`labels.csv`, `images/`, a card and a task: `people` groups with `each` pictures."""
+    rows = []
+    for person in range(people):
+        for index in range(each):
+            number = person * each + index
+            colour, large = list(COLOURS)[number % 3], (number // 3) % 2 == 1
+            name = f"p{person:02}_{index}.jpg"
+            draw_square(folder / "images" / name, colour=colour, large=large, seed=number)
+            rows.append({"file": name, "colour": colour, "Size": "large" if large else "small", "person": f"p{person}"})
+    table = pd.DataFrame(rows)
+    table.to_csv(folder / "labels.csv", index=False)
+    (folder / "squares.card.yaml").write_text(CARD)
+    (folder / "squares.task.yaml").write_text(TASK)
+    return table
+
+
+@pytest.fixture
+def squares(tmp_path: Path) -> Path:
+    """A fresh copy of the drawn dataset."""
+    draw_squares(tmp_path / "squares")
+    return tmp_path / "squares"
+
+
+@pytest.fixture(scope="session")
+def shared_squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn dataset, for tests that only read it."""
+    folder = tmp_path_factory.mktemp("squares")
+    draw_squares(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_run(shared_squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on the drawn dataset, for tests that only read it."""
+    from attrcls.runs.train import run_train
+
+    out = tmp_path_factory.mktemp("runs") / "squares"
+    return run_train(str(shared_squares / "squares.task.yaml"), out=out, workers=0)

@@ -1,0 +1,84 @@
+import pytest
+
+from attrcls.combine import combiner_for
+from attrcls.errors import ProblemsError, UserError
+from attrcls.spec import bundled_specs
+from attrcls.task import load_plan
+
+
+@pytest.mark.parametrize("name", sorted(bundled_specs("tasks")))
+def test_every_bundled_task_is_valid_with_its_cards(name):
+    plan = load_plan(name)
+    assert plan.heads
+    assert plan.task.name == name
+
+
+@pytest.mark.parametrize("name", ["mask18", "clothing", "age5"])
+def test_the_measured_tasks_default_to_resnet18_128_px_and_8_epochs(name):
+    task = load_plan(name).task
+    assert (task.trunk.name, task.image.px, task.epochs) == ("resnet18", 128, 8)
+
+
+@pytest.mark.parametrize("name", ["mask18", "sample_faces"])
+def test_the_face_tasks_combine_to_eighteen_codes(name):
+    combiner = combiner_for(load_plan(name))
+    assert combiner is not None
+    assert (combiner.order, combiner.radices, combiner.size) == (("mask", "gender", "age"), (3, 2, 3), 18)
+
+
+def test_overrides_and_changes_apply_in_order():
+    task = load_plan("mask18", overrides=["heads.age.weight=2", "epochs=3"], changes={"epochs": 5, "trunk.weights": "none"}).task
+    assert (task.heads["age"].weight, task.epochs, task.trunk.weights) == (2.0, 5, "none")
+
+
+def test_a_misspelt_override_names_the_nearest_key():
+    with pytest.raises(ProblemsError, match="optimiser.lrr: unknown key; did you mean 'lr'"):
+        load_plan("mask18", overrides=["optimiser.lrr=1"])
+
+
+def test_an_unknown_head_names_the_nearest_attribute():
+    with pytest.raises(UserError, match="no card has an attribute 'agee'; did you mean 'age'"):
+        load_plan("mask18", overrides=["heads.agee.weight=1"])
+
+
+def test_some_heads_can_be_picked_and_the_code_keeps_all_radices():
+    plan = load_plan("mask18", heads=["mask"])
+    combiner = combiner_for(plan)
+    assert list(plan.heads) == ["mask"]
+    assert combiner is not None
+    assert combiner.radices == (3, 2, 3)
+    with pytest.raises(UserError, match="no head 'masc'; did you mean 'mask'"):
+        load_plan("mask18", heads=["masc"])
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("epochs=0", "epochs: expected greater than or equal to 1"),
+        ("batch_size=0", "batch_size"),
+        ("hold_back.share=1", "hold_back.share"),
+        ("image.fit=squash", "image.fit: expected 'stretch', 'crop' or 'pad'"),
+        ("heads=[]", "heads"),
+        ("combine.order=[mask, mask, age]", "each attribute once"),
+        ("image.crop_boxes=true", "no card of the task has a box"),
+        ("submission.x=nothere.id", "no attribute 'nothere'"),
+    ],
+)
+def test_a_task_that_cannot_be_meant_is_refused(override, expected):
+    with pytest.raises(UserError) as caught:
+        load_plan("mask18", overrides=[override])
+    assert expected in str(caught.value)
+
+
+def test_a_card_is_found_relative_to_the_tasks_file(shared_squares):
+    plan = load_plan(str(shared_squares / "squares.task.yaml"))
+    assert list(plan.heads) == ["colour", "size"]
+    assert not plan.found.bundled
+
+
+def test_cards_that_disagree_about_classes_are_refused(tmp_path):
+    for name, classes in (("a", "[x, y]"), ("b", "[y, x]")):
+        (tmp_path / f"{name}.yaml").write_text(f"tables: [t.csv]\nattributes: {{kind: {{classes: {classes}}}}}\n")
+    (tmp_path / "t.yaml").write_text("cards: [a.yaml, b.yaml]\nheads: [kind]\n")
+    with pytest.raises(UserError, match="cards a and b disagree about kind"):
+        load_plan(str(tmp_path / "t.yaml"))
