@@ -39,8 +39,17 @@ class TrainView(Protocol):
         """After every epoch: its row of `metrics.csv`, and whether it is the best so far."""
 
 
-class Silent(TrainView):
-    """Watches nothing."""
+class Silent:
+    """Watches, and says nothing."""
+
+    def start(self, facts: Mapping[str, str], *, epochs: int, warnings: Sequence[str]) -> None:
+        """Say nothing."""
+
+    def step(self, step: Step) -> None:
+        """Say nothing."""
+
+    def epoch(self, row: Mapping[str, Any], *, best: bool) -> None:
+        """Say nothing."""
 
 
 @dataclass

@@ -1,0 +1,142 @@
+"""The page: a run directory goes in, one HTML file that needs nothing else comes out.
+
+Whatever a class, a card or a file is called is escaped by the template; only the figures, which are made here, enter
+it as markup. The page runs no script and may load nothing.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from attrcls.files import write_text
+from attrcls.report.advice import advise
+from attrcls.report.figures import draw_class_counts, draw_confusions, draw_curves
+from attrcls.report.numbers import RunNumbers, read_numbers
+from attrcls.report.thumbnails import make_thumbnails
+
+# Told elsewhere on the page, or not part of how the run was trained.
+UNTOLD = ("name", "title", "cards", "heads", "combine", "submission")
+
+
+def write_report(run: Path, out: Path | None = None, *, image_roots: Mapping[str, Path] | None = None, worst: int = 24) -> Path:
+    """Write the report of the run directory `run` to `out` (default: `report.html` in it), and return where it lies.
+
+    `image_roots` says where a card's pictures lie now, if not where they lay in training; `worst` is the number of
+    mistakes shown per head.
+
+    Raises:
+        UserError: `run` is no run directory, is half there, or was written in an unknown format.
+        AttrclsError: the file could not be written.
+    """
+    out = out or run / "report.html"
+    numbers = read_numbers(run, worst=worst)
+    roots = {card: Path(root) for card, root in numbers.roots.items()} | dict(image_roots or {})
+    write_text(out, render_report(numbers, roots=roots))
+    return out
+
+
+def render_report(numbers: RunNumbers, *, roots: Mapping[str, Path]) -> str:
+    """Render the numbers of a run as a whole HTML page, with thumbnails from `roots` (card to folder)."""
+    environment = Environment(
+        loader=PackageLoader("attrcls.report", package_path=""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"score": _score, "percent": _percent, "duration": _duration, "moment": _moment, "flat": _flat}
+    task = numbers.config.get("task") or {}
+    html = environment.get_template("report.html.j2").render(
+        run=numbers,
+        status=numbers.status,
+        task=task,
+        title=task.get("title") or task.get("name") or numbers.name,
+        figures=_draw_figures(numbers),
+        thumbnails=make_thumbnails([mistake for head in numbers.heads for mistake in head.mistakes], roots=roots),
+        settings=_list_settings(numbers, task),
+        advice=advise(numbers),
+    )
+    # JSON can carry half a surrogate pair in a name, which no file can.
+    return html.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _draw_figures(numbers: RunNumbers) -> dict[str, Any]:
+    best = numbers.status.get("best_epoch")
+    heads = [head.name for head in numbers.heads]
+    if numbers.code:
+        heads.append(numbers.code.name)
+    curves = {
+        "curve-loss": ("Loss", {"train": "train_loss", "validation": "val_loss"}),
+        "curve-top1": ("Top-1 on validation", {head: f"{head}/top1" for head in heads}),
+        "curve-f1": ("Macro-F1 on validation", {head: f"{head}/f1" for head in heads}),
+    }
+    return {
+        "curves": [
+            (title, list(columns), _inline(draw_curves(numbers.curves, columns, name=name, label=f"{title} per epoch", best_epoch=best)))
+            for name, (title, columns) in curves.items()
+        ],
+        "counts": [
+            _inline(draw_class_counts(head.labels, name=f"counts-{place}", label=f"Labels per class of {head.name}"))
+            for place, head in enumerate(numbers.heads)
+        ],
+        "confusions": [
+            _inline(draw_confusions(head.confusions, classes=head.classes, name=f"confusion-{place}", label=f"Confusion matrix of {head.name}"))
+            for place, head in enumerate(numbers.heads)
+        ],
+    }
+
+
+def _inline(svg: str) -> Markup:
+    return Markup(svg)  # noqa: S704 (the names in it were escaped when it was written)
+
+
+def _list_settings(numbers: RunNumbers, task: Mapping[str, Any]) -> list[tuple[str, str]]:
+    settings = numbers.config.get("run") or {}
+    rows = [
+        ("weights loaded", settings.get("weights_loaded")),
+        *((key.replace("_", " "), value) for key, value in task.items() if key not in UNTOLD),
+        *((f"head {head.name}", head.loss) for head in numbers.heads),
+        ("rows", {"train": numbers.status.get("train_rows"), "validation": numbers.status.get("val_rows")}),
+        ("device", numbers.status.get("device")),
+        ("precision", numbers.status.get("precision")),
+        ("versions", numbers.status.get("versions")),
+    ]
+    return [(key, _flat(value)) for key, value in rows if value not in (None, "", {}, [])]
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_flat(part)}" for key, part in value.items() if part is not None)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_flat, value))
+    return str(value)
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.0%}".replace("%", "\N{NARROW NO-BREAK SPACE}%")
+
+
+def _duration(seconds: object) -> str:
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _moment(written: object) -> str:
+    try:
+        return f"{datetime.fromisoformat(str(written)):%Y-%m-%d %H:%M %Z}".strip()
+    except ValueError:
+        return str(written)

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+
+from attrcls.data.augment import Augmenter
+from attrcls.data.loader import DecodedLoader, LabelledBatches, PictureDataset, Pictures
+from attrcls.data.manifest import Manifest, build_manifest
+from attrcls.errors import UserError
+from attrcls.task import load_plan
+
+
+@pytest.fixture
+def manifest(shared_squares) -> Manifest:
+    plan = load_plan(str(shared_squares / "squares.task.yaml"))
+    return build_manifest(plan.cards, {"squares.card": shared_squares})[0]
+
+
+def make_batches(manifest: Manifest, *, workers: int = 0, batch_size: int = 16, seed: int = 0, ratios: dict[str, float] | None = None) -> LabelledBatches:
+    pictures = Pictures(manifest.image_paths(), None, 36, "stretch")
+    loader = DecodedLoader(PictureDataset(pictures, Augmenter("crop", px=32)), workers=workers)
+    return LabelledBatches(manifest, loader, heads=["colour", "size"], batch_size=batch_size, seed=seed, ratios=ratios)
+
+
+def test_an_epoch_holds_every_row_once_in_batches_of_nearly_one_size(manifest):
+    batches = list(make_batches(manifest, batch_size=27).epoch(0))
+    rows = torch.cat([batch.rows for batch in batches])
+    assert sorted(rows.tolist()) == list(range(len(manifest)))
+    assert {len(batch.rows) for batch in batches} == {26, 27}
+    assert batches[0].images.shape[1:] == (3, 32, 32)
+    assert batches[0].images.dtype == torch.uint8
+
+
+def test_batches_are_the_same_with_any_number_of_workers(manifest):
+    alone, helped = make_batches(manifest, workers=0), make_batches(manifest, workers=2)
+    for epoch in (0, 3):
+        for one, two in zip(alone.epoch(epoch), helped.epoch(epoch), strict=True):
+            assert torch.equal(one.rows, two.rows)
+            assert torch.equal(one.images, two.images)
+
+
+def test_epochs_differ_in_order_and_augmentation_and_can_be_asked_for_again(manifest):
+    batches = make_batches(manifest)
+    first, second, again = next(batches.epoch(0)), next(batches.epoch(1)), next(batches.epoch(0))
+    assert not torch.equal(first.rows, second.rows)
+    assert torch.equal(first.images, again.images)
+
+
+def test_labels_stand_beside_their_own_rows(manifest):
+    targets = manifest.targets("colour")
+    for batch in make_batches(manifest).epoch(0):
+        assert batch.targets["colour"].tolist() == targets[batch.rows.numpy()].tolist()
+        assert batch.present["colour"].all()
+
+
+def test_missing_labels_are_absent_and_their_targets_harmless(manifest):
+    colours = manifest.targets("colour")
+    colours[:10] = -1
+    batch_list = list(make_batches(manifest.with_columns(colour=colours)).in_order())
+    present = torch.cat([batch.present["colour"] for batch in batch_list])
+    targets = torch.cat([batch.targets["colour"] for batch in batch_list])
+    assert present[:10].sum() == 0
+    assert present[10:].all()
+    assert targets.min() == 0
+
+
+@pytest.mark.parametrize(("ratio", "rows"), [(0.5, 40), (1.0, 80), (2.5, 200)])
+def test_a_cards_ratio_says_how_often_its_rows_are_drawn(manifest, ratio, rows):
+    drawn = torch.cat([batch.rows for batch in make_batches(manifest, ratios={"squares.card": ratio}).epoch(0)])
+    counts = np.bincount(drawn.numpy(), minlength=80)
+    assert len(drawn) == rows
+    assert counts.max() - counts.min() <= 1
+
+
+def test_repeats_of_a_row_are_augmented_anew(manifest):
+    batches = list(make_batches(manifest.take(np.arange(4)), ratios={"squares.card": 6.0}).epoch(0))
+    images = torch.cat([batch.images for batch in batches])
+    rows = torch.cat([batch.rows for batch in batches])
+    assert len({image.numpy().tobytes() for image in images[rows == 0]}) > 1
+
+
+def test_a_picture_that_vanishes_while_training_ends_with_its_name(squares):
+    plan = load_plan(str(squares / "squares.task.yaml"))
+    manifest = build_manifest(plan.cards, {"squares.card": squares})[0]
+    batches = make_batches(manifest)
+    (squares / "images" / "p03_1.jpg").unlink()
+    with pytest.raises(UserError, match=r"p03_1\.jpg"):
+        list(batches.epoch(0))

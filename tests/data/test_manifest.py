@@ -1,0 +1,165 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attrcls.card import Card
+from attrcls.data.manifest import build_manifest
+from attrcls.errors import ProblemsError, UserError
+from attrcls.spec import parse_spec
+from attrcls.types import MISSING
+
+
+def make_card(name: str = "pack", **changes: object) -> Card:
+    raw = {
+        "name": name,
+        "tables": ["t.csv"],
+        "images": {"root": "img", "column": "file"},
+        "attributes": {"kind": {"classes": ["cat", "dog"]}, "age": {"classes": ["young", "old"], "cuts": [10]}},
+        **changes,
+    }
+    return parse_spec(Card, raw, file=f"{name}.yaml")
+
+
+def write_pack(folder: Path, text: str, *, pictures: tuple[str, ...] = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")) -> Path:
+    (folder / "img").mkdir(parents=True, exist_ok=True)
+    (folder / "t.csv").write_text(text, encoding="utf-8")
+    for name in pictures:
+        (folder / "img" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "img" / name).write_bytes(b"x")
+    return folder
+
+
+def test_a_row_has_its_key_path_group_split_and_targets(tmp_path):
+    card = make_card(group="who", split="part")
+    write_pack(tmp_path, "file,kind,age,who,part\na.jpg,cat,3,ann,train\nb.jpg,1,30,bob,val\nc.jpg,,,,test\n")
+    manifest, problems = build_manifest({"pack": card}, {"pack": tmp_path})
+    frame = manifest.frame
+    assert problems == []
+    assert frame["row_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]
+    assert frame["path"].tolist() == ["img/a.jpg", "img/b.jpg", "img/c.jpg"]
+    assert frame["group"].tolist() == ["pack:ann", "pack:bob", ""]
+    assert frame["split"].tolist() == ["train", "val", "test"]
+    assert manifest.targets("kind").tolist() == [0, 1, MISSING]
+    assert manifest.targets("age").tolist() == [0, 1, MISSING]
+    assert manifest.class_counts("kind").tolist() == [1, 1]
+    assert manifest.image_paths()[0] == tmp_path / "img" / "a.jpg"
+
+
+def test_every_fault_is_found_at_once_with_file_row_and_column(tmp_path):
+    card = make_card(split="part", group="who")
+    rows = ["a.jpg,cat,3,ann,train", "a.jpg,cat,3,ann,train", "b.jpg,catt,x,bob,train", "gone.jpg,dog,1,cy,train", "../t.csv,dog,1,di,train", ",dog,1,ed,trian"]
+    write_pack(tmp_path, "file,kind,age,who,part\n" + "\n".join([*rows, "c.jpg,dog,1,fay,train", "d.jpg,dog,1,fay,test"]) + "\n")
+    with pytest.raises(ProblemsError) as caught:
+        build_manifest({"pack": card}, {"pack": tmp_path})
+    text = [str(problem) for problem in caught.value.problems]
+    assert len(text) == 8
+    assert any("t.csv, row 3, column kind: expected one of cat, dog, found 'catt'; did you mean 'cat'?" in line for line in text)
+    assert any("row 3, column age: expected a number" in line for line in text)
+    assert any("row 4, column file: no file img/gone.jpg" in line for line in text)
+    assert any("row 5, column file: '../t.csv' leads out of the image folder" in line for line in text)
+    assert any("row 6, column file: expected an image path, found a blank cell" in line for line in text)
+    assert any("row 6, column part: expected one of train, val, test, found 'trian'" in line for line in text)
+    assert any("row 2, column file: 'a.jpg' stands here a second time" in line for line in text)
+    assert any("group 'fay' has rows in train and test" in line for line in text)
+    assert "--on-error skip" in str(caught.value)
+
+
+def test_skipping_goes_on_without_the_bad_rows_and_lists_them(tmp_path):
+    card = make_card()
+    write_pack(tmp_path, "file,kind,age\na.jpg,cat,3\nb.jpg,bird,3\na.jpg,dog,3\nc.jpg,dog,3\n")
+    manifest, problems = build_manifest({"pack": card}, {"pack": tmp_path}, on_error="skip")
+    assert manifest.frame["row_id"].tolist() == ["a.jpg", "c.jpg"]
+    assert len(problems) == 2
+
+
+def test_skipping_keeps_a_straddling_group_where_it_is_tested(tmp_path):
+    card = make_card(group="who", split="part")
+    write_pack(tmp_path, "file,kind,age,who,part\na.jpg,cat,3,ann,train\nb.jpg,cat,3,ann,test\nc.jpg,dog,1,bob,train\n")
+    manifest, problems = build_manifest({"pack": card}, {"pack": tmp_path}, on_error="skip")
+    assert manifest.frame["row_id"].tolist() == ["b.jpg", "c.jpg"]
+    assert len(problems) == 1
+
+
+def test_a_group_with_blank_and_test_splits_straddles_too(tmp_path):
+    card = make_card(group="who", split="part")
+    write_pack(tmp_path, "file,kind,age,who,part\na.jpg,cat,3,ann,\nb.jpg,cat,3,ann,test\n")
+    with pytest.raises(ProblemsError, match="group 'ann' has rows in train and test"):
+        build_manifest({"pack": card}, {"pack": tmp_path})
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "C:\\x.jpg", "x/../../../y.jpg", "..\\t.csv"])
+def test_a_path_that_climbs_out_of_the_image_root_is_refused(tmp_path, path):
+    write_pack(tmp_path, f"file,kind,age\n{path},cat,3\n")
+    with pytest.raises(ProblemsError, match="leads out of the image folder"):
+        build_manifest({"pack": make_card()}, {"pack": tmp_path})
+
+
+def test_rows_of_one_picture_with_different_boxes_are_different_objects(tmp_path):
+    card = make_card(box={"xmin": "l", "ymin": "t", "xmax": "r", "ymax": "b"})
+    write_pack(tmp_path, "file,kind,age,l,t,r,b\na.jpg,cat,3,0,0,5,5\na.jpg,dog,3,5.5,0,9,5\n")
+    manifest, _ = build_manifest({"pack": card}, {"pack": tmp_path})
+    assert manifest.frame["row_id"].tolist() == ["a.jpg@0,0,5,5", "a.jpg@5.5,0,9,5"]
+    assert manifest.boxes().tolist() == [[0, 0, 5, 5], [5.5, 0, 9, 5]]
+
+
+@pytest.mark.parametrize(("box", "expected"), [("1,1,1,5", "expected xmin < xmax"), ("1,x,2,5", "expected a number of pixels, found 'x'"), ("1,1,,5", "found ''")])
+def test_a_box_that_is_none_is_refused(tmp_path, box, expected):
+    card = make_card(box={"xmin": "l", "ymin": "t", "xmax": "r", "ymax": "b"})
+    write_pack(tmp_path, f"file,kind,age,l,t,r,b\na.jpg,cat,3,{box}\n")
+    with pytest.raises(ProblemsError) as caught:
+        build_manifest({"pack": card}, {"pack": tmp_path})
+    assert expected in str(caught.value)
+
+
+def make_folders_card() -> Card:
+    folders = {"attribute": "kind", "files": {"one": "cat", "two": "dog"}}
+    return make_card(images={"root": "img", "column": "file", "folders": folders}, key="id", group="id")
+
+
+def test_a_folder_of_a_person_gives_a_row_per_expected_file_whatever_its_extension(tmp_path):
+    write_pack(tmp_path, "id,file,age\n7,p7,3\n8,p8,30\n", pictures=("p7/one.jpg", "p7/two.PNG", "p7/._one.jpg", "p8/one.jpeg", "p8/two.jpg", "p8/other.jpg"))
+    manifest, _ = build_manifest({"pack": make_folders_card()}, {"pack": tmp_path})
+    assert manifest.frame["path"].tolist() == ["img/p7/one.jpg", "img/p7/two.PNG", "img/p8/one.jpeg", "img/p8/two.jpg"]
+    assert manifest.frame["row_id"].tolist() == ["7/one", "7/two", "8/one", "8/two"]
+    assert manifest.targets("kind").tolist() == [0, 1, 0, 1]
+    assert manifest.targets("age").tolist() == [0, 0, 1, 1]
+
+
+def test_a_folder_that_lacks_a_file_or_has_it_twice_is_reported(tmp_path):
+    write_pack(tmp_path, "id,file,age\n7,p7,3\n8,gone,30\n", pictures=("p7/one.jpg", "p7/one.png"))
+    with pytest.raises(ProblemsError) as caught:
+        build_manifest({"pack": make_folders_card()}, {"pack": tmp_path})
+    text = str(caught.value)
+    assert "found one.jpg, one.png" in text
+    assert "expected one of two{.jpg,.jpeg,.png} in img/p7, found none" in text
+    assert "no folder img/gone" in text
+
+
+def test_cards_are_joined_by_attribute_name_and_a_lacking_attribute_is_missing(tmp_path):
+    one, two = make_card("one"), make_card("two", attributes={"kind": {"classes": ["cat", "dog"]}})
+    write_pack(tmp_path / "1", "file,kind,age\na.jpg,cat,3\n")
+    write_pack(tmp_path / "2", "file,kind\na.jpg,dog\n")
+    manifest, _ = build_manifest({"one": one, "two": two}, {"one": tmp_path / "1", "two": tmp_path / "2"})
+    assert list(zip(manifest.frame["card"], manifest.frame["row_id"], strict=True)) == [("one", "a.jpg"), ("two", "a.jpg")]
+    assert manifest.targets("age").tolist() == [0, MISSING]
+
+
+def test_taking_rows_returns_a_new_manifest_and_leaves_the_old_one_alone(tmp_path):
+    write_pack(tmp_path, "file,kind,age\na.jpg,cat,3\nb.jpg,dog,3\n")
+    manifest, _ = build_manifest({"pack": make_card()}, {"pack": tmp_path})
+    before = manifest.frame.copy()
+    part = manifest.take(np.array([1])).with_columns(split="val")
+    assert part.frame["row_id"].tolist() == ["b.jpg"]
+    pd.testing.assert_frame_equal(manifest.frame, before)
+
+
+def test_a_missing_folder_table_or_column_is_a_user_error_that_names_the_fix(tmp_path):
+    with pytest.raises(UserError, match="--data DIR"):
+        build_manifest({"pack": make_card()}, {"pack": tmp_path / "nowhere"})
+    with pytest.raises(UserError, match=r"t\.csv"):
+        build_manifest({"pack": make_card()}, {"pack": tmp_path})
+    write_pack(tmp_path, "fil,kind,age\na.jpg,cat,3\n")
+    with pytest.raises(UserError, match="'fil'"):
+        build_manifest({"pack": make_card()}, {"pack": tmp_path})

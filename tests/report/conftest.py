@@ -1,0 +1,135 @@
+"""A tiny run directory, built as `attrcls train` writes it, for the tests to spoil in their own ways."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+HEADS = {"mask": ["wear", "incorrect", "normal"], "gender": ["male", "female"]}
+# (given, predicted, confidence) per head and row: mask has 3 of 5 right, gender 3 of the 4 that have a label.
+ROWS = [
+    {"mask": ("wear", "wear", 0.9), "gender": ("male", "male", 0.8)},
+    {"mask": ("wear", "wear", 0.8), "gender": ("female", "male", 0.7)},
+    {"mask": ("wear", "normal", 0.95), "gender": ("female", "female", 0.6)},
+    {"mask": ("incorrect", "wear", 0.6), "gender": ("", "male", 0.9)},
+    {"mask": ("normal", "normal", 0.7), "gender": ("male", "male", 0.5)},
+]
+CODE = {"name": "ans", "order": ["mask", "gender"], "radices": [3, 2]}
+
+Answer = tuple[str, str, float]
+
+
+def build_run(
+    folder: Path,
+    *,
+    heads: Mapping[str, Sequence[str]] = HEADS,
+    rows: Sequence[Mapping[str, Answer]] = ROWS,
+    combine: Mapping[str, Any] | None = CODE,
+    model_combine: Mapping[str, Any] | None = None,
+    train_rows: int = 8,
+    val_loss: Sequence[float] = (1.2, 0.9, 0.8),
+    train_loss: Sequence[float] = (1.3, 0.95, 0.75),
+    status: Mapping[str, Any] | None = None,
+    card: Mapping[str, Any] | None = None,
+    columns: Mapping[str, Sequence[str]] | None = None,
+) -> Path:
+    """Write a run whose validation answers are `rows`, and whose train rows take the classes in turn.
+
+    `status` and `card` replace single keys, `model_combine` what the model says of the code; `columns` adds columns (boxes, say) to validation.csv.
+    """
+    (folder / "model").mkdir(parents=True)
+    facts = {"title": "Toy faces", "licence": "CC0", "known_faults": ["drawn, not seen"], "intended_use": "tests", **(card or {})}
+    config = {
+        "task": {"name": "toy", "title": "Toy task", "cards": [{"card": "toy"}], "heads": {head: {"loss": "focal"} for head in heads}, "seed": 7},
+        "cards": {"toy": facts},
+        "run": {"image_roots": {"toy": str(folder / "images")}, "weights_loaded": "resnet18 from ImageNet, 120 of 122 tensors"},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+    _write_json(folder / "status.json", _status(len(val_loss), status or {}))
+    attributes = {head: {"classes": list(classes)} for head, classes in heads.items()}
+    model = {"format_version": 1, "heads": {head: {} for head in heads}, "attributes": attributes, "combine": model_combine or combine}
+    _write_json(folder / "model/model.json", model)
+    _splits(heads, rows, train_rows).to_csv(folder / "splits.csv", index=False)
+    _metrics(heads, train_loss, val_loss).to_csv(folder / "metrics.csv", index=False)
+    _validation(heads, rows, combine).assign(**(columns or {})).to_csv(folder / "validation.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """Build a run at `tmp_path/run`; takes the keywords of `build_run`."""
+    return lambda **changes: build_run(tmp_path / "run", **changes)
+
+
+def _status(epochs: int, changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "format_version": 1,
+        "state": "finished",
+        "started": "2026-11-21T09:00:00+00:00",
+        "finished": "2026-11-21T09:02:05+00:00",
+        "seconds": 125.0,
+        "epochs_done": epochs,
+        "message": None,
+        "versions": {"attrcls": "0.1.0", "torch": "2.14.0"},
+        "device": "cpu",
+        "precision": "32-true",
+        "train_rows": 8,
+        "val_rows": 5,
+        "problems_skipped": 0,
+        "best_epoch": epochs,
+        "monitor": "mean/f1",
+        **changes,
+    }
+
+
+def _splits(heads: Mapping[str, Sequence[str]], rows: Sequence[Mapping[str, Answer]], train_rows: int) -> pd.DataFrame:
+    train = [{head: classes[row % len(classes)] for head, classes in heads.items()} for row in range(train_rows)]
+    val = [{head: row[head][0] for head in heads} for row in rows]
+    table = pd.DataFrame([*train, *val], columns=list(heads))
+    places = range(len(table))
+    table.insert(0, "card", "toy")
+    table.insert(1, "row_id", [f"r{place}" for place in places])
+    table.insert(2, "path", [f"{place}.png" for place in places])
+    table.insert(3, "group", [f"toy/{place // 2}" for place in places])
+    table.insert(4, "split", ["train"] * train_rows + ["val"] * len(rows))
+    return table
+
+
+def _metrics(heads: Mapping[str, Sequence[str]], train_loss: Sequence[float], val_loss: Sequence[float]) -> pd.DataFrame:
+    epochs = range(1, len(val_loss) + 1)
+    table = pd.DataFrame({"epoch": epochs, "lr": 0.001, "train_loss": train_loss, "val_loss": val_loss})
+    scores = {f"{name}/{score}": [0.5 + 0.1 * epoch for epoch in epochs] for name in [*heads, "mean", "ans"] for score in ("top1", "f1")}
+    return pd.concat([table, pd.DataFrame(scores)], axis=1)
+
+
+def _validation(heads: Mapping[str, Sequence[str]], rows: Sequence[Mapping[str, Answer]], combine: Mapping[str, Any] | None) -> pd.DataFrame:
+    columns = [f"{head}{ending}" for head in heads for ending in ("_given", "", "_confidence")]
+    answers = [[cell for head in heads for cell in row[head]] for row in rows]
+    table = pd.DataFrame(answers, columns=columns)
+    places = range(8, 8 + len(rows))
+    table.insert(0, "card", "toy")
+    table.insert(1, "row_id", [f"r{place}" for place in places])
+    table.insert(2, "path", [f"{place}.png" for place in places])
+    table.insert(3, "group", [f"toy/{place // 2}" for place in places])
+    if combine:
+        for part, ending in enumerate(("_given", "")):
+            table[f"{combine['name']}{ending}"] = [_code(heads, combine, row, part) for row in rows]
+    return table
+
+
+def _code(heads: Mapping[str, Sequence[str]], combine: Mapping[str, Any], row: Mapping[str, Answer], part: int) -> str:
+    code = 0
+    for head, radix in zip(combine["order"], combine["radices"], strict=True):
+        name = str(row[head][part])
+        if not name:
+            return ""
+        code = code * radix + list(heads[head]).index(name)
+    return str(code)
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from sklearn import metrics as oracle
+
+from attrcls.combine import Combiner
+from attrcls.training.metrics import confusion_matrix, score_all, score_head
+
+
+def test_a_hand_worked_case():
+    scores = score_head(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, -1]), classes=3)
+    # Class 0: precision 1/2, recall 1; class 1: precision 1, recall 2/3; class 2 occurs only where no label is.
+    assert scores["top1"] == pytest.approx(3 / 4)
+    assert scores["precision"] == pytest.approx((1 / 2 + 1) / 2)
+    assert scores["recall"] == pytest.approx((1 + 2 / 3) / 2)
+    assert scores["f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_scores_equal_scikit_learns_on_random_cases(seed):
+    generator = np.random.default_rng(seed)
+    classes, rows = int(generator.integers(2, 8)), int(generator.integers(1, 60))
+    targets, predicted = generator.integers(-1, classes, rows), generator.integers(0, classes, rows)
+    targets[0] = 0
+    known = targets >= 0
+    scores = score_head(predicted, targets, classes=classes)
+    given = {"y_true": targets[known], "y_pred": predicted[known]}
+    assert scores["top1"] == pytest.approx(oracle.accuracy_score(**given), abs=1e-6)
+    for name, function in (("precision", oracle.precision_score), ("recall", oracle.recall_score), ("f1", oracle.f1_score)):
+        assert scores[name] == pytest.approx(function(**given, average="macro", zero_division=0), abs=1e-6)
+    assert confusion_matrix(predicted, targets, classes=classes).tolist() == oracle.confusion_matrix(**given, labels=range(classes)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("predicted", "targets", "classes", "top1"), [([0], [0], 1, 1.0), ([1], [0], 2, 0.0), ([2, 2], [2, 2], 5, 1.0)], ids=["one class", "one row", "one value"]
+)
+def test_degenerate_cases_have_plain_scores(predicted, targets, classes, top1):
+    scores = score_head(np.array(predicted), np.array(targets), classes=classes)
+    assert scores["top1"] == top1
+    assert scores["f1"] == top1
+
+
+def test_a_head_without_labels_has_no_score_and_does_not_count_in_the_mean():
+    scores = score_all(
+        {"a": np.array([0, 1]), "b": np.array([0, 0])}, {"a": np.array([0, 1]), "b": np.array([-1, -1])}, classes={"a": 2, "b": 2}, combiner=None
+    )
+    assert np.isnan(scores["b/top1"])
+    assert scores["mean/top1"] == 1.0
+
+
+def test_the_code_is_scored_over_its_own_classes_where_all_its_heads_are_predicted():
+    combiner = Combiner("code", ("a", "b"), (2, 2))
+    predicted, targets = {"a": np.array([0, 1, 1]), "b": np.array([0, 1, 0])}, {"a": np.array([0, 1, 1]), "b": np.array([0, 1, 1])}
+    scores = score_all(predicted, targets, classes={"a": 2, "b": 2}, combiner=combiner)
+    assert scores["code/top1"] == pytest.approx(2 / 3)
+    assert scores["code/f1"] == pytest.approx(oracle.f1_score([0, 3, 3], [0, 3, 2], average="macro", zero_division=0))
+    assert "code/top1" not in score_all({"a": predicted["a"]}, targets, classes={"a": 2}, combiner=combiner)
