@@ -14,11 +14,13 @@ def test_precision_follows_the_hardware_unless_it_is_named():
 
 @pytest.mark.parametrize(("device", "precision"), [("gpu", "auto"), ("cuda:99", "auto"), ("cpu", "16"), ("xpu", "auto")])
 def test_a_device_or_precision_that_is_not_there_is_a_user_error(device, precision):
-    with pytest.raises(UserError, match="--device|--precision"):
+    with pytest.raises(UserError, match=r"--device|--precision"):
         start_engine(device=device, precision=precision)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()]
+)
 def test_running_out_of_memory_ends_with_advice(error):
     with pytest.raises(AttrclsError, match="--batch-size 32 --accumulate 2"), advise_on_memory(batch_size=64):
         raise error

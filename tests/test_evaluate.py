@@ -33,7 +33,9 @@ def test_ninety_five_percent_of_intervals_hold_the_true_accuracy():
     for seed in range(200):
         generator = np.random.default_rng(seed)
         predicted = {"a": (generator.random(200) < 0.8).astype(int)}
-        interval = score_with_intervals(predicted, {"a": np.ones(200, dtype=int)}, np.arange(200), classes={"a": 2}, combiner=None, rounds=200, seed=seed)
+        interval = score_with_intervals(
+            predicted, {"a": np.ones(200, dtype=int)}, np.arange(200), classes={"a": 2}, combiner=None, rounds=200, seed=seed
+        )
         held += interval["a/top1"].low <= 0.8 <= interval["a/top1"].high
     assert 0.89 <= held / 200 <= 0.985
 

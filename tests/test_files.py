@@ -10,9 +10,14 @@ from attrcls.files import replacing, write_json, write_text
 def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path):
     path = tmp_path / "x.txt"
     write_text(path, "old")
-    with pytest.raises(ValueError, match="killed"), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise ValueError("killed")
+
+    def half_write() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise ValueError("killed")
+
+    with pytest.raises(ValueError, match="killed"):
+        half_write()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["x.txt"]
 

@@ -32,7 +32,7 @@ def test_overrides_and_changes_apply_in_order():
 
 
 def test_a_misspelt_override_names_the_nearest_key():
-    with pytest.raises(ProblemsError, match="optimiser.lrr: unknown key; did you mean 'lr'"):
+    with pytest.raises(ProblemsError, match=r"optimiser\.lrr: unknown key; did you mean 'lr'"):
         load_plan("mask18", overrides=["optimiser.lrr=1"])
 
 

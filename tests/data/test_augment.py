@@ -38,7 +38,10 @@ def test_flip_only_mirrors():
 
 
 def test_geometric_rotates_then_translates_then_scales():
-    names = [[key for key in ("rotate", "translate_percent", "scale") if transform_changes(transform, key)] for transform in build_transforms("geometric", px=64)]
+    names = [
+        [key for key in ("rotate", "translate_percent", "scale") if transform_changes(transform, key)]
+        for transform in build_transforms("geometric", px=64)
+    ]
     assert [name for found in names for name in found] == ["rotate", "translate_percent", "scale"]
 
 

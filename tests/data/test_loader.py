@@ -15,7 +15,9 @@ def manifest(shared_squares) -> Manifest:
     return build_manifest(plan.cards, {"squares.card": shared_squares})[0]
 
 
-def make_batches(manifest: Manifest, *, workers: int = 0, batch_size: int = 16, seed: int = 0, ratios: dict[str, float] | None = None) -> LabelledBatches:
+def make_batches(
+    manifest: Manifest, *, workers: int = 0, batch_size: int = 16, seed: int = 0, ratios: dict[str, float] | None = None
+) -> LabelledBatches:
     pictures = Pictures(manifest.image_paths(), None, 36, "stretch")
     loader = DecodedLoader(PictureDataset(pictures, Augmenter("crop", px=32)), workers=workers)
     return LabelledBatches(manifest, loader, heads=["colour", "size"], batch_size=batch_size, seed=seed, ratios=ratios)

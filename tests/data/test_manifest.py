@@ -49,7 +49,14 @@ def test_a_row_has_its_key_path_group_split_and_targets(tmp_path):
 
 def test_every_fault_is_found_at_once_with_file_row_and_column(tmp_path):
     card = make_card(split="part", group="who")
-    rows = ["a.jpg,cat,3,ann,train", "a.jpg,cat,3,ann,train", "b.jpg,catt,x,bob,train", "gone.jpg,dog,1,cy,train", "../t.csv,dog,1,di,train", ",dog,1,ed,trian"]
+    rows = [
+        "a.jpg,cat,3,ann,train",
+        "a.jpg,cat,3,ann,train",
+        "b.jpg,catt,x,bob,train",
+        "gone.jpg,dog,1,cy,train",
+        "../t.csv,dog,1,di,train",
+        ",dog,1,ed,trian",
+    ]
     write_pack(tmp_path, "file,kind,age,who,part\n" + "\n".join([*rows, "c.jpg,dog,1,fay,train", "d.jpg,dog,1,fay,test"]) + "\n")
     with pytest.raises(ProblemsError) as caught:
         build_manifest({"pack": card}, {"pack": tmp_path})
@@ -104,7 +111,9 @@ def test_rows_of_one_picture_with_different_boxes_are_different_objects(tmp_path
     assert manifest.boxes().tolist() == [[0, 0, 5, 5], [5.5, 0, 9, 5]]
 
 
-@pytest.mark.parametrize(("box", "expected"), [("1,1,1,5", "expected xmin < xmax"), ("1,x,2,5", "expected a number of pixels, found 'x'"), ("1,1,,5", "found ''")])
+@pytest.mark.parametrize(
+    ("box", "expected"), [("1,1,1,5", "expected xmin < xmax"), ("1,x,2,5", "expected a number of pixels, found 'x'"), ("1,1,,5", "found ''")]
+)
 def test_a_box_that_is_none_is_refused(tmp_path, box, expected):
     card = make_card(box={"xmin": "l", "ymin": "t", "xmax": "r", "ymax": "b"})
     write_pack(tmp_path, f"file,kind,age,l,t,r,b\na.jpg,cat,3,{box}\n")
@@ -119,7 +128,9 @@ def make_folders_card() -> Card:
 
 
 def test_a_folder_of_a_person_gives_a_row_per_expected_file_whatever_its_extension(tmp_path):
-    write_pack(tmp_path, "id,file,age\n7,p7,3\n8,p8,30\n", pictures=("p7/one.jpg", "p7/two.PNG", "p7/._one.jpg", "p8/one.jpeg", "p8/two.jpg", "p8/other.jpg"))
+    write_pack(
+        tmp_path, "id,file,age\n7,p7,3\n8,p8,30\n", pictures=("p7/one.jpg", "p7/two.PNG", "p7/._one.jpg", "p8/one.jpeg", "p8/two.jpg", "p8/other.jpg")
+    )
     manifest, _ = build_manifest({"pack": make_folders_card()}, {"pack": tmp_path})
     assert manifest.frame["path"].tolist() == ["img/p7/one.jpg", "img/p7/two.PNG", "img/p8/one.jpeg", "img/p8/two.jpg"]
     assert manifest.frame["row_id"].tolist() == ["7/one", "7/two", "8/one", "8/two"]

@@ -43,7 +43,10 @@ def test_the_held_back_rows_have_the_classes_of_the_whole():
 
 def test_a_card_with_validation_rows_keeps_its_own_split():
     splits = ["train"] * 6 + ["val"] * 2 + ["test", ""]
-    assert split_manifest(make_manifest(10, splits=splits), share=0.5, seed=0).frame["split"].tolist() == ["train"] * 6 + ["val"] * 2 + ["test", "train"]
+    assert split_manifest(make_manifest(10, splits=splits), share=0.5, seed=0).frame["split"].tolist() == ["train"] * 6 + ["val"] * 2 + [
+        "test",
+        "train",
+    ]
 
 
 def test_test_rows_are_never_held_back():

@@ -122,7 +122,9 @@ def test_a_cached_file_is_used_without_the_network(tmp_path, monkeypatch):
     assert "torchvision ResNet18_Weights.IMAGENET1K_V1: 120 of 120" in build_trunk("resnet18", px=32, weights="DEFAULT").loaded
 
 
-@pytest.mark.parametrize(("weights", "expected"), [("nothere.pth", "no file nothere.pth"), ("IMAGENET1K_V9", "has no weights 'IMAGENET1K_V9'; did you mean")])
+@pytest.mark.parametrize(
+    ("weights", "expected"), [("nothere.pth", "no file nothere.pth"), ("IMAGENET1K_V9", "has no weights 'IMAGENET1K_V9'; did you mean")]
+)
 def test_weights_that_do_not_exist_are_a_user_error(weights, expected):
     with pytest.raises(UserError, match=expected):
         build_trunk("resnet18", px=32, weights=weights)

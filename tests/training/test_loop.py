@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from attrcls.data.manifest import build_manifest
 from attrcls.engine import start_engine
 from attrcls.errors import AttrclsError, UserError
 from attrcls.model.network import build_network
@@ -22,7 +21,10 @@ class FixedBatches:
     def epoch(self, epoch: int):
         generator = torch.Generator().manual_seed(epoch)
         for index in range(self.steps_per_epoch):
-            targets = {"colour": torch.randint(0, 3, (self.size,), generator=generator), "size": torch.randint(0, 2, (self.size,), generator=generator)}
+            targets = {
+                "colour": torch.randint(0, 3, (self.size,), generator=generator),
+                "size": torch.randint(0, 2, (self.size,), generator=generator),
+            }
             images = torch.randint(0, 256, (self.size, 3, self.px, self.px), dtype=torch.uint8, generator=generator)
             rows = torch.arange(index * self.size, (index + 1) * self.size)
             yield Batch(rows, images, targets, {head: torch.ones(self.size, dtype=torch.bool) for head in targets})
@@ -94,7 +96,9 @@ def test_the_same_seed_gives_the_same_weights_also_with_dropout(shared_squares):
     assert all(torch.equal(value, two.network.state_dict()[key]) for key, value in one.network.state_dict().items())
 
 
-@pytest.mark.parametrize("options", [["optimiser.name=sgd"], ["ema=0.9", "heads.colour.dropout=0.3"], ["schedule.name=cosine", "optimiser.clip_norm=1.0"]])
+@pytest.mark.parametrize(
+    "options", [["optimiser.name=sgd"], ["ema=0.9", "heads.colour.dropout=0.3"], ["schedule.name=cosine", "optimiser.clip_norm=1.0"]]
+)
 def test_a_run_resumed_from_its_checkpoint_ends_with_the_same_weights(shared_squares, tmp_path, options):
     fabric = start_engine(device="cpu", precision="32")
     whole, _ = run(shared_squares, "epochs=2", *options)

@@ -31,7 +31,9 @@ def test_scores_equal_scikit_learns_on_random_cases(seed):
 
 
 @pytest.mark.parametrize(
-    ("predicted", "targets", "classes", "top1"), [([0], [0], 1, 1.0), ([1], [0], 2, 0.0), ([2, 2], [2, 2], 5, 1.0)], ids=["one class", "one row", "one value"]
+    ("predicted", "targets", "classes", "top1"),
+    [([0], [0], 1, 1.0), ([1], [0], 2, 0.0), ([2, 2], [2, 2], 5, 1.0)],
+    ids=["one class", "one row", "one value"],
 )
 def test_degenerate_cases_have_plain_scores(predicted, targets, classes, top1):
     scores = score_head(np.array(predicted), np.array(targets), classes=classes)

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 
@@ -34,7 +36,7 @@ def test_onecycle_begins_peaks_and_ends_where_torchs_does():
     assert ours[0] == pytest.approx(optimiser.param_groups[0]["lr"])
     assert max(ours) == ours[8] == pytest.approx(1.0)
     assert ours[-1] < 0.01
-    assert all(later < earlier for earlier, later in zip(ours[8:], ours[9:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(ours[8:]))
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))

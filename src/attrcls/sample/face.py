@@ -120,16 +120,12 @@ def _draw_marks(canvas: Canvas, person: Person, *, turn: float) -> None:
         return
     for row in range(1 + round(2 * depth)):
         y = -0.66 - 0.11 * row
-        canvas.stroke(
-            smooth([(-0.36 + turn, y + 0.02), (turn, y - 0.03), (0.36 + turn, y + 0.02)], closed=False), line, width=0.026, alpha=depth
-        )
+        canvas.stroke(smooth([(-0.36 + turn, y + 0.02), (turn, y - 0.03), (0.36 + turn, y + 0.02)], closed=False), line, width=0.026, alpha=depth)
     for side in (-1, 1):
         for rise in (-0.07, 0.0, 0.07):
             canvas.stroke([(side * 0.56 + turn, -0.14 + rise), (side * 0.7 + turn, -0.16 + 2 * rise)], line, width=0.024, alpha=depth)
         canvas.stroke(oval(side * 0.34 + turn, -0.06, 0.19, 0.13, start=25, stop=155), line, width=0.028, alpha=0.9 * depth)
-        canvas.stroke(
-            smooth([(side * 0.2 + turn, 0.3), (side * 0.36, 0.46), (side * 0.4, 0.66)], closed=False), line, width=0.03, alpha=depth
-        )
+        canvas.stroke(smooth([(side * 0.2 + turn, 0.3), (side * 0.36, 0.46), (side * 0.4, 0.66)], closed=False), line, width=0.03, alpha=depth)
 
 
 def _draw_eyes(canvas: Canvas, person: Person, rng: np.random.Generator, *, turn: float) -> None:
@@ -152,9 +148,7 @@ def _draw_eyes(canvas: Canvas, person: Person, rng: np.random.Generator, *, turn
 def _draw_nose_and_mouth(canvas: Canvas, person: Person, rng: np.random.Generator, *, turn: float) -> None:
     shade = mix(person.skin, (130, 50, 40), 0.32)
     breadth = 0.09 + 0.08 * person.nose
-    canvas.fill(
-        smooth([(1.4 * turn, -0.1), (1.5 * turn + breadth, 0.27), (1.5 * turn, 0.34), (1.5 * turn - breadth, 0.27)]), shade, alpha=0.55
-    )
+    canvas.fill(smooth([(1.4 * turn, -0.1), (1.5 * turn + breadth, 0.27), (1.5 * turn, 0.34), (1.5 * turn - breadth, 0.27)]), shade, alpha=0.55)
     canvas.stroke(oval(1.5 * turn, 0.27, breadth, 0.07, start=20, stop=160), shade, width=0.04)
     smile, parted = rng.uniform(-0.02, 0.12), rng.random() < 0.3
     breadth, x, y = rng.uniform(0.22, 0.3), 1.2 * turn, 0.64

@@ -143,9 +143,7 @@ def _draw_detail(canvas: Canvas, outfit: Outfit) -> None:
         for y in (-0.4, -0.18):
             canvas.stroke([(-outfit.half_width(y), y), (outfit.half_width(y), y)], dark, width=0.015)
     elif detail == "bow":
-        canvas.fill(
-            [(-0.09, SHOULDER_Y - 0.02), (0.09, SHOULDER_Y + 0.06), (0.09, SHOULDER_Y - 0.02), (-0.09, SHOULDER_Y + 0.06)], (244, 214, 120)
-        )
+        canvas.fill([(-0.09, SHOULDER_Y - 0.02), (0.09, SHOULDER_Y + 0.06), (0.09, SHOULDER_Y - 0.02), (-0.09, SHOULDER_Y + 0.06)], (244, 214, 120))
     elif detail == "sash":
         canvas.fill([(-outfit.waist, -0.36), (outfit.waist, -0.36), (outfit.waist, -0.24), (-outfit.waist, -0.24)], (244, 206, 96))
         canvas.stroke([(-0.12, SHOULDER_Y), (0.06, -0.36)], WHITE, width=0.04)
@@ -162,9 +160,7 @@ def _draw_head(canvas: Canvas, wearer: Wearer, outfit: Outfit) -> None:
     temple = HEAD_Y - 0.04 + 0.12 * (outfit.hair_length > 0.3)
     crown = oval(0, HEAD_Y - 0.03, 0.14, 0.145, start=180, stop=360)
     canvas.fill(
-        np.concatenate(
-            [crown, [(0.14, temple), (0.11, temple), (0.1, HEAD_Y - 0.06), (-0.04, HEAD_Y - 0.09), (-0.11, temple), (-0.14, temple)]]
-        ),
+        np.concatenate([crown, [(0.14, temple), (0.11, temple), (0.1, HEAD_Y - 0.06), (-0.04, HEAD_Y - 0.09), (-0.11, temple), (-0.14, temple)]]),
         wearer.hair,
     )
 

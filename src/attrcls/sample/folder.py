@@ -54,9 +54,7 @@ def new_folder(directory: Path, *, people: int, seed: int) -> Iterator[Path]:
         yield drawing
         _put_in_place(drawing, target)
     except OSError as error:
-        raise AttrclsError(
-            f"could not write the sample to {directory}: {error.strerror or error}; name a folder you can write to"
-        ) from error
+        raise AttrclsError(f"could not write the sample to {directory}: {error.strerror or error}; name a folder you can write to") from error
     finally:
         shutil.rmtree(drawing, ignore_errors=True)
 

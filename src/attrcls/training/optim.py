@@ -30,7 +30,8 @@ def build_optimiser(network: Network, spec: OptimiserSpec) -> torch.optim.Optimi
                 groups.append({"name": name, "params": parameters, "lr": rate, "top_lr": rate, "weight_decay": decay})
     if spec.name == "sgd":
         return torch.optim.SGD(groups, momentum=spec.momentum)
-    return torch.optim.Adam(groups) if spec.name == "adam" else torch.optim.AdamW(groups)
+    # Fused: one kernel per group instead of a dozen small ones per tensor; the arithmetic is the same.
+    return torch.optim.Adam(groups, fused=True) if spec.name == "adam" else torch.optim.AdamW(groups, fused=True)
 
 
 def _constant(spec: ScheduleSpec, progress: float, epoch: float) -> float:

@@ -1,0 +1,207 @@
+"""The other commands through the real command line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+COMMANDS = ["demo", "train", "predict", "evaluate", "report", "data", "list", "config", "schema", "card", "sample"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_stands_in_the_readme(cli, command):
+    result = cli(command, "--help")
+    assert result.code == 0
+    assert "Usage:" in result.out
+    assert f"attrcls {command}" in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_help_imports_neither_torch_nor_pandas():
+    code = "import sys; sys.argv = ['attrcls', '--help']\nfrom attrcls.cli.app import main\ntry: main()\nexcept SystemExit: pass\n"
+    code += "print(sorted({'torch', 'pandas', 'numpy', 'albumentations', 'pydantic'} & set(sys.modules)))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "[]"
+
+
+def test_the_package_itself_imports_no_torch():
+    code = "import attrcls, sys; assert 'torch' not in sys.modules and 'pandas' not in sys.modules; print(attrcls.train.__name__)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "run_train"
+
+
+def test_list_shows_the_bundled_tasks_and_cards(cli):
+    shown = cli("list").out
+    assert all(name in shown for name in ("mask18", "fascode", "clothing", "age5", "sample_faces", "sample_fashion"))
+
+
+def test_config_prints_every_key_and_says_where_the_task_was_found(cli):
+    result = cli("config", "mask18", "--set", "heads.age.weight=2")
+    config = yaml.safe_load(result.out)
+    assert config["task"]["heads"]["age"]["weight"] == 2
+    assert config["task"]["optimiser"]["name"] == "adamw"
+    assert config["cards"]["mask18"]["attributes"]["age"]["cuts"] == [30, 60]
+    assert "task mask18: bundled" in result.err
+
+
+def test_schema_writes_what_an_editor_needs(cli, tmp_path):
+    assert cli("schema", tmp_path).code == 0
+    task = json.loads((tmp_path / "task.schema.json").read_text())
+    card = json.loads((tmp_path / "card.schema.json").read_text())
+    assert set(task["required"]) == {"cards", "heads"}
+    assert set(card["required"]) == {"tables", "attributes"}
+    assert task["additionalProperties"] is False
+
+
+def test_a_card_is_drafted_from_the_columns_and_trains_as_it_is(cli, squares, tmp_path):
+    table = pd.read_csv(squares / "labels.csv")
+    table["fold"] = ["train"] * 60 + ["val"] * 20
+    table["note"] = [f"note {row}" for row in range(80)]
+    table.to_csv(squares / "mine.csv", index=False)
+    result = cli("card", "init", squares / "mine.csv")
+    assert result.code == 0, result.err
+    card = yaml.safe_load((squares / "mine.card.yaml").read_text())
+    assert card["images"] == {"root": "images", "column": "file"}
+    assert (card["group"], card["split"]) == ("person", "fold")
+    assert card["attributes"] == {"colour": {"classes": ["blue", "green", "red"]}, "size": {"column": "Size", "classes": ["large", "small"]}}
+    assert "note: 80 different values" in (squares / "mine.card.yaml").read_text()
+    options = ("--weights", "none", "--epochs", 1, "--set", "image.px=32", "--workers", 0, "--on-error", "skip")
+    trained = cli("train", squares / "mine.task.yaml", "--out", tmp_path / "run", *options)
+    assert trained.code == 0, trained.err
+    assert cli("card", "init", squares / "mine.csv").code == 2
+
+
+def test_a_table_without_pictures_or_labels_drafts_no_card(cli, tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n3,4\n")
+    assert "no column names pictures" in cli("card", "init", tmp_path / "a.csv").err
+    (tmp_path / "b.csv").write_text("f,y\n1.jpg,2\n3.jpg,2\n")
+    result = cli("card", "init", tmp_path / "b.csv")
+    assert (result.code, "no column looks like labels" in result.err) == (2, True)
+
+
+def test_data_counts_classes_by_split_and_lists_what_is_wrong(cli, squares):
+    fine = cli("data", squares / "squares.task.yaml")
+    assert fine.code == 0, fine.err
+    assert "80 rows: 68 train, 12 val" in fine.out
+    assert "20 groups of 4 rows" in fine.out
+    assert "pictures 40 pixels wide, 36 high" in fine.out
+    (squares / "images" / "p00_0.jpg").write_bytes(b"broken")
+    table = pd.read_csv(squares / "labels.csv")
+    table.loc[1, "colour"] = "mauve"
+    table.loc[2, "Size"] = None
+    table.to_csv(squares / "labels.csv", index=False)
+    broken = cli("data", squares / "squares.task.yaml")
+    assert broken.code == 3
+    assert "p00_0.jpg" in broken.err
+    assert "row 2, column colour" in broken.err
+    assert "no label" in broken.out
+
+
+def test_evaluate_scores_a_folder_in_the_cards_layout_on_its_held_back_rows(cli, trained_run, shared_squares, tmp_path):
+    result = cli("evaluate", trained_run, shared_squares, "--json", tmp_path / "s.json", "--workers", 0)
+    assert result.code == 0, result.err
+    assert "val split, 12 rows" in result.out
+    scores = json.loads((tmp_path / "s.json").read_text())
+    metrics = pd.read_csv(trained_run / "metrics.csv")
+    best = metrics.iloc[json.loads((trained_run / "status.json").read_text())["best_epoch"] - 1]
+    for name in ("colour/top1", "size/f1", "mean/f1", "code/f1"):
+        value, low, high = scores["scores"][name]
+        assert value == pytest.approx(best[name], abs=1e-6)
+        assert low <= value <= high
+
+
+def test_evaluate_reads_labels_from_the_table_itself_or_from_a_truth_file(cli, trained_run, shared_squares, tmp_path):
+    own = cli("evaluate", trained_run, shared_squares / "labels.csv", "--json", tmp_path / "a.json")
+    assert own.code == 0, own.err
+    labels = pd.read_csv(shared_squares / "labels.csv")
+    codes = labels["colour"].map(["red", "green", "blue"].index) * 2 + labels["Size"].map(["small", "large"].index)
+    pd.DataFrame({"ImageID": labels["file"], "code": codes}).sample(frac=1, random_state=0).to_csv(tmp_path / "answers.csv", index=False)
+    labels.rename(columns={"file": "ImageID"})[["ImageID"]].assign(code=0).to_csv(shared_squares / "info.csv", index=False)
+    coded = cli("evaluate", trained_run, shared_squares / "info.csv", "--truth", tmp_path / "answers.csv", "--json", tmp_path / "b.json")
+    assert coded.code == 0, coded.err
+    one, two = (json.loads((tmp_path / name).read_text())["scores"] for name in ("a.json", "b.json"))
+    assert one["code/f1"][0] == two["code/f1"][0]
+
+
+@pytest.mark.parametrize(
+    ("truth", "expected"),
+    [
+        ("ImageID,code\np00_0.jpg,6\n", "expected a code from 0 to 5, found '6'"),
+        ("ImageID,colour\np00_0.jpg,mauve\n", "row"),
+        ("ImageID,other\np00_0.jpg,1\n", "no column holds labels"),
+        ("ImageID,code\nelse.jpg,1\n", "none of its 1 pictures is in the input"),
+        ("ImageID,code\np00_0.jpg,1\np00_0.jpg,2\n", "more than once"),
+        ("name,code\np00_0.jpg,1\n", "expected a column ImageID"),
+    ],
+)
+def test_a_truth_file_that_cannot_be_used_is_refused(cli, trained_run, squares, tmp_path, truth, expected):
+    (squares / "info.csv").write_text("ImageID\np00_0.jpg\np00_1.jpg\n")
+    (tmp_path / "truth.csv").write_text(truth)
+    result = cli("evaluate", trained_run, squares / "info.csv", "--truth", tmp_path / "truth.csv")
+    assert result.code == 2
+    assert expected in result.err
+
+
+def test_report_writes_one_page_without_scripts_or_links_outside(cli, trained_run, tmp_path):
+    result = cli("report", trained_run, "--out", tmp_path / "r.html")
+    assert result.code == 0, result.err
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Content-Security-Policy" in page
+    assert "<script" not in page
+    assert 'src="http' not in page
+    assert cli("report", tmp_path / "nothing").code == 2
+
+
+def test_sample_draws_both_kinds_and_refuses_a_third(cli, tmp_path):
+    assert cli("sample", tmp_path / "faces", "--people", 10).code == 0
+    assert cli("sample", tmp_path / "fashion", "--kind", "fashion", "--people", 10).code == 0
+    assert cli("data", "sample_faces", "--data", tmp_path / "faces").code == 0
+    assert cli("data", "sample_fashion", "--data", tmp_path / "fashion").code == 0
+    assert cli("data", "fascode", "--data", tmp_path / "fashion").code == 0
+    assert cli("sample", tmp_path / "faces", "--people", 10).code == 2
+    assert "faces or fashion" in cli("sample", tmp_path / "x", "--kind", "cats").err
+
+
+@pytest.mark.parametrize("crop", ["true", "false"])
+def test_boxes_are_cropped_or_not_from_training_to_report(cli, tmp_path, crop):
+    assert cli("sample", tmp_path / "fashion", "--kind", "fashion", "--people", 12).code == 0
+    options = ("--epochs", 1, "--set", f"image.crop_boxes={crop}", "--set", "image.px=32", "--workers", 0)
+    trained = cli("train", "sample_fashion", "--data", tmp_path / "fashion", "--out", tmp_path / "run", *options)
+    assert trained.code == 0, trained.err
+    table = tmp_path / "fashion" / "test.csv"
+    predicted = cli("predict", tmp_path / "run", table, "--image-root", tmp_path / "fashion" / "test", "--csv", tmp_path / "p.csv")
+    assert predicted.code == 0, predicted.err
+    assert len(pd.read_csv(tmp_path / "p.csv")) == len(pd.read_csv(table))
+    assert cli("evaluate", tmp_path / "run", tmp_path / "fashion").code == 0
+    assert cli("report", tmp_path / "run").code == 0
+    assert json.loads((tmp_path / "run" / "model" / "model.json").read_text())["image"]["crop_boxes"] == (crop == "true")
+
+
+def test_a_malformed_task_or_card_is_refused_with_all_its_faults(cli, squares):
+    (squares / "squares.card.yaml").write_text("tables: [labels.csv]\nattribute: {}\nimages: {colum: file}\n")
+    result = cli("train", squares / "squares.task.yaml")
+    assert result.code == 2
+    assert "did you mean 'attributes'" in result.err
+    assert "did you mean 'column'" in result.err
+    (squares / "squares.task.yaml").write_text("heads: [colour\n")
+    assert "not valid YAML" in cli("train", squares / "squares.task.yaml").err
+
+
+def test_the_python_api_does_what_the_commands_do(squares, tmp_path):
+    from attrcls import evaluate, predict, report, train
+
+    run = train(str(squares / "squares.task.yaml"), out=tmp_path / "run", changes={"epochs": 1}, workers=0)
+    table = predict(run, squares / "images").table
+    assert len(table) == 80
+    assert evaluate(run, squares).rows == 12
+    assert report(run).is_file()
+
+
+def test_wandb_alone_gets_the_default_project():
+    from attrcls.cli.app import with_wandb_project
+
+    assert with_wandb_project(["train", "t", "--wandb"]) == ["train", "t", "--wandb", "attrcls"]
+    assert with_wandb_project(["train", "--wandb", "--resume"]) == ["train", "--wandb", "attrcls", "--resume"]
+    assert with_wandb_project(["train", "--wandb", "mine"]) == ["train", "--wandb", "mine"]

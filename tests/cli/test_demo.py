@@ -1,0 +1,21 @@
+from pathlib import Path
+
+
+def test_the_demo_goes_from_drawing_to_report_and_says_what_to_try_next(cli, tmp_path):
+    demo = tmp_path / "demo"
+    result = cli("demo", demo, "--people", 12, "--epochs", 1)
+    assert result.code == 0, result.err
+    for name in ("faces/train/train.csv", "run/model/model.json", "predictions.csv", "scores.json", "run/report.html"):
+        assert (demo / name).is_file(), name
+    assert "What to try next" in result.out
+    assert cli("demo", demo).code == 2
+    assert cli("demo", demo, "--people", 12, "--epochs", 1, "--overwrite").code == 0
+
+
+def test_the_demo_never_replaces_a_folder_of_something_else(cli, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x").write_text("x")
+    result = cli("demo", tmp_path / "mine", "--overwrite")
+    assert result.code == 2
+    assert (tmp_path / "mine" / "x").exists()
+    assert Path(tmp_path / "mine").is_dir()

@@ -1,0 +1,288 @@
+"""The main job through the real command line, on the drawn squares: happy paths and bad input."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+
+def train(cli, folder, out, *options):
+    return cli("train", folder / "squares.task.yaml", "--out", out, "--workers", 0, *options)
+
+
+def test_train_makes_a_run_directory_that_tells_everything(cli, squares, tmp_path):
+    result = train(cli, squares, tmp_path / "run")
+    assert result.code == 0, result.err
+    run = tmp_path / "run"
+    status = json.loads((run / "status.json").read_text())
+    assert (status["state"], status["epochs_done"], status["train_rows"], status["val_rows"]) == ("finished", 2, 68, 12)
+    metrics = pd.read_csv(run / "metrics.csv")
+    assert metrics["epoch"].tolist() == [1, 2]
+    assert {"train_loss", "val_loss", "colour/top1", "size/f1", "mean/f1", "code/top1", "code/f1"} <= set(metrics.columns)
+    splits = pd.read_csv(run / "splits.csv")
+    assert splits.groupby("group")["split"].nunique().max() == 1
+    model = json.loads((run / "model" / "model.json").read_text())
+    assert model["combine"]["radices"] == [3, 2]
+    assert model["attributes"]["colour"]["classes"] == ["red", "green", "blue"]
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.safetensors", "best.safetensors"}
+    assert not list(run.rglob("*.pkl")) + list(run.rglob("*.pth"))
+    assert "attrcls predict" in result.out
+
+
+def test_a_run_is_not_overwritten_unless_asked(cli, squares, tmp_path):
+    assert train(cli, squares, tmp_path / "run", "--epochs", 1).code == 0
+    before = (tmp_path / "run" / "metrics.csv").read_text()
+    refused = train(cli, squares, tmp_path / "run", "--epochs", 1)
+    assert refused.code == 2
+    assert "--overwrite" in refused.err
+    assert (tmp_path / "run" / "metrics.csv").read_text() == before
+    assert train(cli, squares, tmp_path / "run", "--epochs", 2, "--overwrite").code == 0
+    assert len(pd.read_csv(tmp_path / "run" / "metrics.csv")) == 2
+
+
+def test_a_folder_with_other_files_is_never_replaced(cli, squares, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    result = train(cli, squares, tmp_path / "mine", "--overwrite")
+    assert result.code == 2
+    assert "holds other files" in result.err
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_ctrl_c_ends_cleanly_and_the_run_resumes_to_the_same_weights(cli, squares, tmp_path, monkeypatch):
+    import attrcls.runs.epochs as epochs
+
+    assert train(cli, squares, tmp_path / "whole", "--epochs", 3).code == 0
+    real, done = epochs.save_checkpoint, []
+
+    def interrupt(state, path):
+        real(state, path)
+        done.append(path)
+        if path.name == "last.safetensors" and state.epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(epochs, "save_checkpoint", interrupt)
+    stopped = train(cli, squares, tmp_path / "run", "--epochs", 3)
+    assert stopped.code == 130
+    assert "--resume" in stopped.err
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
+    monkeypatch.setattr(epochs, "save_checkpoint", real)
+    assert train(cli, squares, tmp_path / "run", "--epochs", 3, "--resume").code == 0
+    weights = [(tmp_path / name / "checkpoints" / "last.safetensors").read_bytes() for name in ("whole", "run")]
+    assert weights[0][-100_000:] == weights[1][-100_000:]
+    timings = ["seconds", "images_per_second"]
+    tables = [pd.read_csv(tmp_path / name / "metrics.csv").drop(columns=timings) for name in ("whole", "run")]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_resuming_another_task_is_refused_and_a_finished_run_says_so(cli, squares, tmp_path):
+    assert train(cli, squares, tmp_path / "run", "--epochs", 1).code == 0
+    again = train(cli, squares, tmp_path / "run", "--epochs", 1, "--resume")
+    assert again.code == 0
+    assert "finished already" in again.err
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    (tmp_path / "run" / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
+    other = train(cli, squares, tmp_path / "run", "--epochs", 1, "--lr", 0.5, "--resume")
+    assert other.code == 2
+    assert "optimiser.lr was 0.002 and is now 0.5" in other.err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--set", "heads.colour.wieght=2"), "did you mean 'weight'"),
+        (("--set", "heads.colour.loss=focl"), "did you mean 'focal'"),
+        (("--set", "schedule.name=cosin"), "did you mean 'cosine'"),
+        (("--set", "augment=geometrc"), "did you mean 'geometric'"),
+        (("--set", "trunk.name=resnet"), "no classification model"),
+        (("--set", "monitor=mean/f2"), "no metric 'mean/f2'"),
+        (("--heads", "color"), "did you mean 'colour'"),
+        (("--weights", "no.pth"), "no file no.pth"),
+        (("--device", "cuda:7"), "--device"),
+        (("--precision", "16"), "--precision"),
+        (("--epochs", "0"), "epochs"),
+        (("--on-error", "ignore"), "ignore"),
+        (("--data", "nowhere"), "nowhere"),
+    ],
+)
+def test_a_users_mistake_is_told_with_its_fix_and_leaves_no_folder(cli, squares, tmp_path, options, expected):
+    result = train(cli, squares, tmp_path / "run", "--epochs", 1, *options)
+    assert result.code == 2
+    assert expected in result.err
+    assert "Traceback" not in result.err
+
+
+def test_every_bad_picture_is_listed_before_training_and_can_be_skipped(cli, squares, tmp_path):
+    images = squares / "images"
+    (images / "p00_0.jpg").write_bytes(b"")
+    (images / "p01_1.jpg").write_bytes((images / "p01_1.jpg").read_bytes()[:400])
+    (images / "p02_2.jpg").unlink()
+    refused = train(cli, squares, tmp_path / "run")
+    assert refused.code == 2
+    assert "labels.csv, row 11, column file: no file" in refused.err
+    (images / "p02_2.jpg").write_bytes(b"not a picture")
+    refused = train(cli, squares, tmp_path / "run")
+    assert refused.code == 2
+    assert all(name in refused.err for name in ("p00_0.jpg", "p01_1.jpg", "p02_2.jpg", "--on-error skip"))
+    skipped = train(cli, squares, tmp_path / "run", "--epochs", 1, "--on-error", "skip")
+    assert skipped.code == 0
+    assert "3 skipped" in skipped.err
+    assert len((tmp_path / "run" / "skipped.txt").read_text().splitlines()) == 3
+
+
+def test_a_head_without_labels_is_refused_and_a_class_without_rows_is_warned_of(cli, squares, tmp_path):
+    table = pd.read_csv(squares / "labels.csv")
+    table.assign(Size="").to_csv(squares / "labels.csv", index=False)
+    refused = train(cli, squares, tmp_path / "run")
+    assert refused.code == 2
+    assert "head size has no labelled train row; leave it out with --heads" in refused.err
+    assert train(cli, squares, tmp_path / "run", "--epochs", 1, "--heads", "colour").code == 0
+    table[table["colour"] != "blue"].to_csv(squares / "labels.csv", index=False)
+    warned = train(cli, squares, tmp_path / "other", "--epochs", 1)
+    assert warned.code == 0
+    assert "no train row is blue" in warned.err
+
+
+def test_a_batch_of_one_is_trained_or_told_about(cli, squares, tmp_path):
+    told = train(cli, squares, tmp_path / "run", "--epochs", 1, "--limit", 4, "--batch-size", 1)
+    assert told.code == 2
+    assert "--batch-size 2" in told.err
+    frozen = train(cli, squares, tmp_path / "frozen", "--epochs", 1, "--limit", 4, "--batch-size", 1, "--freeze")
+    assert frozen.code == 0
+
+
+def test_a_run_that_fails_is_not_taken_for_a_whole_one(cli, squares, tmp_path):
+    result = train(cli, squares, tmp_path / "run", "--epochs", 3, "--lr", 1e30)
+    assert result.code == 1
+    assert "training diverged" in result.err
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "failed"
+
+
+def test_early_stopping_ends_after_epochs_without_a_better_score(cli, squares, tmp_path):
+    options = ("--epochs", 9, "--set", "early_stop_epochs=1", "--set", "optimiser.lr=1e-9")
+    assert train(cli, squares, tmp_path / "run", *options).code == 0
+    assert len(pd.read_csv(tmp_path / "run" / "metrics.csv")) < 9
+
+
+def test_wandb_offline_tracks_a_run_and_is_not_imported_otherwise(cli, squares, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    assert train(cli, squares, tmp_path / "plain", "--epochs", 1).code == 0
+    monkeypatch.delitem(sys.modules, "wandb")
+    result = train(cli, squares, tmp_path / "tracked", "--epochs", 1, "--wandb")
+    assert result.code == 0, result.err
+    assert list((tmp_path / "tracked").rglob("*.wandb"))
+
+
+@pytest.fixture
+def table(squares):
+    pictures = sorted(path.name for path in (squares / "images").iterdir())[:5]
+    frame = pd.DataFrame({"ImageID": [*pictures, "gone.jpg", pictures[0]], "code": 9, "이름": "가"})
+    frame.to_csv(squares / "info.csv", index=False)
+    return squares / "info.csv"
+
+
+def test_predict_keeps_every_row_and_ends_with_3_when_some_could_not_be_read(cli, trained_run, table, tmp_path):
+    result = cli("predict", trained_run, table, "--csv", tmp_path / "p.csv", "--probabilities")
+    assert result.code == 3, result.err
+    frame = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
+    assert list(frame.columns[:3]) == ["ImageID", "code_input", "이름"]
+    assert frame["status"].tolist() == ["ok"] * 5 + ["missing", "ok"]
+    assert frame.iloc[0].tolist() == frame.iloc[6].tolist()
+    assert set(frame["colour"][:5]) <= {"red", "green", "blue"}
+    assert frame["colour"][5] == frame["code"][5] == ""
+    assert {"colour_p_red", "size_p_large", "size_confidence"} <= set(frame.columns)
+    assert "7 rows, 1 without" in result.out
+
+
+def test_a_submission_has_every_row_and_names_what_it_guessed(cli, trained_run, table, tmp_path):
+    result = cli("predict", trained_run, table, "--csv", tmp_path / "s.csv", "--submission")
+    assert result.code == 3
+    frame = pd.read_csv(tmp_path / "s.csv")
+    assert list(frame.columns) == ["ImageID", "code"]
+    assert frame["code"].between(0, 5).all()
+    assert "gone.jpg: could not be read" in result.err
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl", "p.parquet"])
+def test_a_folder_is_predicted_into_every_format(cli, trained_run, shared_squares, tmp_path, name):
+    assert cli("predict", trained_run, shared_squares / "images", "--csv", tmp_path / name, "--workers", 0).code == 0
+    read = {"p.csv": pd.read_csv, "p.jsonl": lambda path: pd.read_json(path, lines=True), "p.parquet": pd.read_parquet}[name]
+    frame = read(tmp_path / name)
+    assert len(frame) == 80
+    assert (frame["status"] == "ok").all()
+
+
+def test_one_picture_is_printed_when_no_file_is_named(cli, trained_run, shared_squares):
+    result = cli("predict", trained_run, shared_squares / "images" / "p00_0.jpg")
+    assert result.code == 0
+    assert result.out.splitlines()[0].startswith("path,colour,colour_confidence,size")
+
+
+def test_heads_of_two_runs_are_combined_into_the_code(cli, squares, tmp_path):
+    for head in ("colour", "size"):
+        assert train(cli, squares, tmp_path / head, "--epochs", 1, "--heads", head).code == 0
+    assert cli("predict", tmp_path / "colour", tmp_path / "size", squares / "images", "--csv", tmp_path / "p.csv").code == 0
+    frame = pd.read_csv(tmp_path / "p.csv")
+    names = {"colour": ["red", "green", "blue"], "size": ["small", "large"]}
+    assert (frame["code"] == frame["colour"].map(names["colour"].index) * 2 + frame["size"].map(names["size"].index)).all()
+    assert cli("predict", tmp_path / "colour", squares / "images", "--csv", tmp_path / "one.csv").code == 0
+    assert "code" not in pd.read_csv(tmp_path / "one.csv").columns
+    refused = cli("predict", tmp_path / "colour", squares / "images", "--csv", tmp_path / "s.csv", "--submission")
+    assert refused.code == 2
+    assert "name runs that together do" in refused.err
+
+
+def break_run(run, how):
+    if how == "empty":
+        shutil.rmtree(run)
+        run.mkdir()
+    elif how == "no weights":
+        (run / "model" / "weights.safetensors").unlink()
+    elif how == "cut weights":
+        path = run / "model" / "weights.safetensors"
+        path.write_bytes(path.read_bytes()[:5000])
+    elif how == "no json":
+        (run / "model" / "model.json").write_text("{")
+    elif how == "version":
+        path = run / "model" / "model.json"
+        path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 99'))
+    elif how == "other classes":
+        path = run / "model" / "model.json"
+        path.write_text(path.read_text().replace('"blue"\n', '"blue", "pink"\n'))
+    elif how == "gone":
+        shutil.rmtree(run)
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("gone", "no run directory"), ("empty", "model.json"), ("no weights", "weights.safetensors"), ("cut weights", "damaged"),
+        ("no json", "damaged"), ("version", "expected format version 1, found 99"), ("other classes", "does not fit model.json"),
+    ],
+)  # fmt: skip
+def test_a_run_directory_that_is_not_whole_is_refused(cli, trained_run, shared_squares, tmp_path, how, expected):
+    shutil.copytree(trained_run, tmp_path / "run")
+    break_run(tmp_path / "run", how)
+    result = cli("predict", tmp_path / "run", shared_squares / "images", "--csv", tmp_path / "p.csv")
+    assert result.code == 2
+    assert expected in result.err
+    assert not (tmp_path / "p.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(("--csv", "p.xlsx"), "expected a name that ends in"), (("--batch-size", "0"), "--batch-size"), (("--image-column", "nope"), "nope")],
+)
+def test_a_mistake_in_predicts_options_is_told(cli, trained_run, table, options, expected):
+    result = cli("predict", trained_run, table, *options)
+    assert result.code == 2
+    assert expected in result.err
+
+
+def test_predict_needs_a_run_and_an_input(cli, trained_run):
+    assert cli("predict", trained_run).code == 2

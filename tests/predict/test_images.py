@@ -1,0 +1,82 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attrcls.engine import start_engine
+from attrcls.predict.images import Predictions, predict_images
+from attrcls.predict.models import combiner_of, heads_of, load_models
+
+
+def run(models, paths, *, batch_size: int = 8, workers: int = 0) -> Predictions:
+    return predict_images(models, paths, None, fabric=start_engine(device="cpu"), batch_size=batch_size, workers=workers)
+
+
+@pytest.fixture(scope="module")
+def models(trained_run):
+    return load_models([trained_run])
+
+
+def pictures(folder: Path) -> list[Path]:
+    return sorted((folder / "images").glob("*.jpg"))
+
+
+def test_a_file_gets_the_same_numbers_wherever_it_stands(models, shared_squares):
+    paths = pictures(shared_squares)[:13]
+    forward, backward = run(models, paths), run(models, paths[::-1])
+    alone = run(models, paths[5:6])
+    for head in ("colour", "size"):
+        assert np.array_equal(forward.probabilities[head], backward.probabilities[head][::-1])
+        assert np.array_equal(forward.probabilities[head][5], alone.probabilities[head][0])
+
+
+def test_a_file_that_is_named_twice_is_run_once_and_told_twice(models, shared_squares):
+    paths = pictures(shared_squares)[:3]
+    counted = []
+    fabric = start_engine(device="cpu")
+    twice = predict_images(models, [*paths, *paths], None, fabric=fabric, batch_size=8, workers=0, advance=counted.append)
+    assert sum(counted) == 3
+    assert np.array_equal(twice.probabilities["colour"][:3], twice.probabilities["colour"][3:])
+
+
+def test_a_bad_picture_touches_no_other_row(models, shared_squares, tmp_path):
+    paths = pictures(shared_squares)[:6]
+    whole = run(models, paths)
+    (tmp_path / "cut.jpg").write_bytes(paths[2].read_bytes()[:300])
+    broken = run(models, [paths[0], tmp_path / "cut.jpg", paths[1], tmp_path / "gone.jpg", paths[3]])
+    assert broken.status == ["ok", "unreadable", "ok", "missing", "ok"]
+    assert [bool(error) for error in broken.error] == [False, True, False, True, False]
+    assert np.array_equal(broken.probabilities["colour"][[0, 2, 4]], whole.probabilities["colour"][[0, 1, 3]])
+
+
+def test_workers_change_nothing(models, shared_squares):
+    paths = pictures(shared_squares)
+    alone, helped = run(models, paths), run(models, paths, workers=2)
+    assert np.array_equal(alone.probabilities["colour"], helped.probabilities["colour"])
+
+
+def test_runs_with_the_same_heads_are_averaged(models, trained_run, shared_squares, tmp_path):
+    shutil.copytree(trained_run, tmp_path / "second")
+    pair = load_models([trained_run, tmp_path / "second"])
+    paths = pictures(shared_squares)[:5]
+    assert np.allclose(run(pair, paths).probabilities["size"], run(models, paths).probabilities["size"], atol=1e-6)
+
+
+def test_a_run_whose_size_is_not_the_others_looks_at_its_own_pictures(models, trained_run, shared_squares, tmp_path):
+    shutil.copytree(trained_run, tmp_path / "second")
+    description = tmp_path / "second" / "model" / "model.json"
+    description.write_text(description.read_text().replace('"px": 32', '"px": 40'))
+    pair = load_models([trained_run, tmp_path / "second"])
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"")
+    predictions = run(pair, [*pictures(shared_squares)[:3], bad])
+    assert predictions.status == ["ok", "ok", "ok", "unreadable"]
+    assert np.allclose(predictions.probabilities["colour"][:3].sum(axis=1), 1, atol=1e-5)
+
+
+def test_heads_of_several_runs_are_put_together_in_the_codes_order(models):
+    assert list(heads_of(models)) == ["colour", "size"]
+    combiner = combiner_of(models)
+    assert combiner is not None
+    assert combiner.radices == (3, 2)

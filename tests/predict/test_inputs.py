@@ -1,0 +1,106 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from attrcls.card import BoxSpec
+from attrcls.errors import UserError
+from attrcls.predict.inputs import read_input
+
+
+def touch(*paths) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_a_folder_is_searched_below_and_hidden_and_other_files_are_passed_over(tmp_path):
+    touch(
+        tmp_path / "b.JPG",
+        tmp_path / "sub" / "a b.png",
+        tmp_path / "._b.jpg",
+        tmp_path / ".git" / "x.jpg",
+        tmp_path / "notes.txt",
+        tmp_path / "옷.webp",
+    )
+    asked = read_input(tmp_path)
+    assert asked.table["path"].tolist() == ["b.JPG", "sub/a b.png", "옷.webp"]
+    assert all(path.is_file() for path in asked.paths)
+
+
+def test_a_single_picture_is_a_table_of_one_row(tmp_path):
+    touch(tmp_path / "one.jpeg")
+    asked = read_input(tmp_path / "one.jpeg")
+    assert asked.table["path"].tolist() == [str(tmp_path / "one.jpeg")]
+
+
+@pytest.mark.parametrize("column", ["path", "file", "filename", "image", "image_name", "ImageID", "imageid", "PATH"])
+def test_the_image_column_is_found_by_its_name(tmp_path, column):
+    (tmp_path / "t.csv").write_text(f"id,{column}\n1,x.jpg\n")
+    assert read_input(tmp_path / "t.csv").image_column == column
+
+
+def test_files_are_looked_up_beside_the_table_in_images_and_under_the_root(tmp_path):
+    touch(tmp_path / "a.jpg", tmp_path / "images" / "b.jpg", tmp_path / "else" / "c.jpg", tmp_path / "abs.jpg")
+    (tmp_path / "t.csv").write_text(f"path\na.jpg\nb.jpg\nc.jpg\n{tmp_path / 'abs.jpg'}\n \n")
+    paths = read_input(tmp_path / "t.csv").paths
+    assert paths[:2] == [tmp_path / "a.jpg", tmp_path / "images" / "b.jpg"]
+    assert not paths[2].exists()
+    assert paths[3] == tmp_path / "abs.jpg"
+    assert not paths[4].is_file()
+    rooted = read_input(tmp_path / "t.csv", image_root=tmp_path / "else").paths
+    assert rooted[2].exists()
+    assert not rooted[0].exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_encodings_and_separators_of_the_world_are_read(tmp_path, encoding, separator):
+    (tmp_path / "t.csv").write_text(f"image_name{separator}이름\n사진 1.jpg{separator}가나다\n", encoding=encoding)
+    asked = read_input(tmp_path / "t.csv")
+    assert asked.image_column == "image_name"
+    assert asked.table.iloc[0].tolist() == ["사진 1.jpg", "가나다"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("t.csv", b"", "t.csv"),
+        ("t.csv", b"path\n", "found the header only"),
+        ("t.csv", b"path,path\na.jpg,b.jpg\n", "path"),
+        ("t.csv", b"picture,label\na.jpg,1\n", "--image-column"),
+        ("t.csv", b"\xff\xd8\xff\xe0\x00\x10JFIF", "t.csv"),
+        ("t.xyz", b"path\na.jpg\n", "expected a folder, a picture"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_a_user_error(tmp_path, name, content, expected):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_input(tmp_path / name)
+    assert expected in str(caught.value)
+
+
+def test_what_is_not_there_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match="no input"):
+        read_input(tmp_path / "nothing.csv")
+    with pytest.raises(UserError, match="no picture in this folder"):
+        read_input(tmp_path)
+    (tmp_path / "t.csv").write_text("path\na.jpg\n")
+    with pytest.raises(UserError, match="did you mean 'path'"):
+        read_input(tmp_path / "t.csv", image_column="pth")
+
+
+def test_boxes_are_read_where_the_model_crops_and_needed_there(tmp_path):
+    (tmp_path / "t.csv").write_text("path,l,t,r,b\na.jpg,1,2,3.5,4\nb.jpg,1,x,3,4\n")
+    boxes = read_input(tmp_path / "t.csv", box=BoxSpec(xmin="l", ymin="t", xmax="r", ymax="b")).boxes
+    assert boxes is not None
+    assert boxes[0].tolist() == [1, 2, 3.5, 4]
+    assert np.isnan(boxes[1, 1])
+    with pytest.raises(UserError, match="boxes that this model crops by"):
+        read_input(tmp_path / "t.csv", box=BoxSpec())
+
+
+def test_jsonl_and_parquet_tables_are_read(tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"path": "a.jpg", "n": 1}\n')
+    pd.DataFrame({"path": ["a.jpg"], "n": [1]}).to_parquet(tmp_path / "t.parquet")
+    for name in ("t.jsonl", "t.parquet"):
+        assert read_input(tmp_path / name).table.iloc[0].tolist() == ["a.jpg", "1"]
