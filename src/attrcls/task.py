@@ -57,7 +57,7 @@ class HeadSpec(Spec):
     kind: str = "softmax"
     loss: str = "cross_entropy"
     weight: Annotated[float, Field(ge=0)] = 1.0
-    label_smoothing: Share = 0.0
+    label_smoothing: Share = 0.1
     hidden: Count | None = Field(default=None, description="width of a hidden layer, if one is wanted")
     dropout: Share = 0.0
 
@@ -121,7 +121,7 @@ class Task(Spec):
     epochs: Count = 8
     batch_size: Count = 64
     seed: Annotated[int, Field(ge=0)] = 0
-    ema: Share | None = Field(default=None, description="decay of an exponential moving average of the weights, per update")
+    ema: Share | None = Field(default=0.99, description="decay of an exponential moving average of the weights, per update")
     early_stop_epochs: Count | None = Field(default=None, description="stop after so many epochs without a better score")
     monitor: str = Field(default="mean/f1", description="the validation metric that picks the best epoch")
     hold_back: HoldBackSpec = HoldBackSpec()

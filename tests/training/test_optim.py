@@ -63,11 +63,14 @@ def test_trunk_and_heads_have_rates_of_their_own_and_biases_do_not_decay(shared_
     assert {group["lr"] for group in optimiser.param_groups} == {5e-4, 5e-3}
 
 
-def test_the_average_moves_by_one_minus_the_decay():
-    layer = torch.nn.Linear(1, 1, bias=False)
+@pytest.mark.parametrize(("decay", "expected"), [(0.99, 2 / 11), (0.1, 0.1)])
+def test_the_average_moves_by_one_minus_the_decay_which_warms_up(decay, expected):
+    layer = torch.nn.BatchNorm1d(1)
     torch.nn.init.constant_(layer.weight, 1.0)
-    ema = build_ema(layer, 0.9)
+    ema = build_ema(layer, decay)
     ema.update_parameters(layer)
     torch.nn.init.constant_(layer.weight, 2.0)
+    layer.num_batches_tracked += 3
     ema.update_parameters(layer)
-    assert ema.module.weight.item() == pytest.approx(0.9 * 1.0 + 0.1 * 2.0)
+    assert ema.module.weight.item() == pytest.approx(expected * 1.0 + (1 - expected) * 2.0)
+    assert ema.module.num_batches_tracked.item() == 3

@@ -12,12 +12,10 @@ from lightning_fabric import Fabric
 from attrcls.data.loader import LabelledBatches
 from attrcls.data.manifest import Manifest
 from attrcls.engine import advise_on_memory, precision_of
-from attrcls.errors import UserError
 from attrcls.model.description import describe_model, jsonable
-from attrcls.runs.folder import RunFolder, record_end
+from attrcls.runs.folder import RunFolder
 from attrcls.runs.prepare import Prepared, most_frequent
 from attrcls.runs.validation import Validation, validate
-from attrcls.spec import suggest
 from attrcls.task import Plan
 from attrcls.training.checkpoint import save_checkpoint, save_model
 from attrcls.training.loop import TrainState, check_loss, fit
@@ -63,22 +61,25 @@ class TrainRun:
     state: TrainState
     train: LabelledBatches
     val: LabelledBatches | None
-    val_manifest: Manifest
     facts: dict[str, Any]
     view: TrainView
-    tracker: Tracker | None
+    tracker: Tracker | None = None
+
+    @property
+    def val_manifest(self) -> Manifest:
+        """The validation rows."""
+        return self.prepared.manifest.of_split("val")
 
 
 def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
     """Train to the task's last epoch, or until it stops early; the run directory is whole after each epoch.
 
     Raises:
-        UserError: the monitored metric does not exist.
+        UserError: a picture that was readable is not any more.
         AttrclsError: memory ran out or training diverged.
     """
     task, state = run.plan.task, run.state
     began = time.monotonic()
-    run.folder.write_status({"state": "running", **run.facts, "finished": None, "epochs_done": state.epoch, "message": None, "seconds": 0.0})
     run.view.start(told, epochs=task.epochs, warnings=run.prepared.warnings)
     epoch_began, rows, sums, loss_sum = time.monotonic(), 0, dict.fromkeys(task.heads, 0.0), torch.zeros(())
     with advise_on_memory(batch_size=task.batch_size):
@@ -103,7 +104,6 @@ def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
             epoch_began, rows, sums, loss_sum = time.monotonic(), 0, dict.fromkeys(task.heads, 0.0), torch.zeros(())
     if run.tracker:
         _track_confusions(run)
-    record_end(run.folder, state="finished", message=None)
 
 
 def _end_epoch(run: TrainRun, row: dict[str, Any], *, seconds: float) -> None:
@@ -112,8 +112,6 @@ def _end_epoch(run: TrainRun, row: dict[str, Any], *, seconds: float) -> None:
     validation = validate(state.scored_network, run.val, run.val_manifest, run.plan, fabric=run.fabric) if run.val else None
     row |= validation.row(task) if validation else {}
     score = row.get(task.monitor, float("nan"))
-    if validation and task.monitor not in row:
-        raise UserError(f"monitor: no metric {task.monitor!r}{suggest(task.monitor, row)} (metrics: {', '.join(row)})")
     # A score that is not a number (no labelled validation row) never beats another, and never blocks one.
     best = state.best_score is None or state.best_score != state.best_score or _is_better(task.monitor, score, state.best_score)
     state.history.append(row)

@@ -80,42 +80,39 @@ class RunFolder:
         """Replace `config.yaml`."""
         write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
+    def clear(self) -> None:
+        """Make the folder, or empty it of an earlier run; `status.json` goes last, so that a kill leaves a run to replace."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for entry in sorted(self.path.iterdir(), key=lambda each: each.name == "status.json"):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Replace a table of the run."""
         write_table(table, self.path / name)
 
 
 def open_run_folder(path: Path, *, resume: bool, overwrite: bool) -> RunFolder:
-    """Make the run directory, or accept the one to resume or to replace.
+    """The run directory to be: a new one, or the one to resume or to replace. Nothing is written or removed yet.
 
     Raises:
         UserError: it holds a run and neither flag is given, or it holds other files.
     """
-    folder = RunFolder(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"--out {path}: expected a folder, found a file")
     occupied = path.is_dir() and any(path.iterdir())
     if occupied and not (path / "status.json").exists():
         raise UserError(f"--out {path}: this folder holds other files and no run; name a new folder")
-    if occupied and not resume:
-        if not overwrite:
-            raise UserError(f"--out {path} already holds a run; name another folder, go on with --resume, or replace it with --overwrite")
-        shutil.rmtree(path)
-    path.mkdir(parents=True, exist_ok=True)
-    return folder
+    if occupied and not (resume or overwrite):
+        raise UserError(f"--out {path} already holds a run; name another folder, go on with --resume, or replace it with --overwrite")
+    return RunFolder(path)
 
 
 def record_end(folder: RunFolder, *, state: str, message: str | None) -> None:
-    """Say in `status.json` how the run ended; a run that has not begun has none, and its empty folder goes."""
-    try:
-        status = folder.read_status()
-    except UserError:
-        return
-    if not status:
-        if folder.path.is_dir() and not any(folder.path.iterdir()):
-            folder.path.rmdir()
-        return
-    if status.get("state") != "finished":
-        finished = datetime.now(UTC).isoformat(timespec="seconds")
-        status.pop("format_version")
-        folder.write_status({**status, "state": state, "finished": finished, "message": message or None})
+    """Say in `status.json` how the run ended."""
+    status = folder.read_status()
+    status.pop("format_version", None)
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    folder.write_status({**status, "state": state, "finished": finished, "message": message or None})

@@ -12,7 +12,7 @@ from attrcls.data.manifest import SKIP_ADVICE, Manifest, OnError, build_manifest
 from attrcls.data.split import split_manifest
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.spec import suggest
-from attrcls.task import Plan
+from attrcls.task import Plan, Task
 from attrcls.types import MISSING
 
 
@@ -95,6 +95,18 @@ def check_labels(manifest: Manifest, *, heads: Sequence[str]) -> list[str]:
     if not len(manifest.of_split("val")):
         warnings.append("there are no validation rows: the last epoch is kept")
     return warnings
+
+
+def check_monitor(task: Task) -> None:
+    """Raises:
+    UserError: the task's `monitor` is not a metric that its validation will have.
+    """
+    known = ["val_loss", "mean/top1", "mean/f1"]
+    known += [f"{head}/{metric}" for head in task.heads for metric in ("val_loss", "top1", "precision", "recall", "f1")]
+    if task.combine and set(task.combine.order) <= set(task.heads):
+        known += [f"{task.combine.name}/top1", f"{task.combine.name}/f1"]
+    if task.monitor not in known:
+        raise UserError(f"monitor: no metric {task.monitor!r}{suggest(task.monitor, known)} (metrics: {', '.join(known)})")
 
 
 def most_frequent(manifest: Manifest, plan: Plan) -> dict[str, int]:

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lightning_fabric import Fabric
+
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, LabelledBatches, PictureDataset, Pictures, default_workers
 from attrcls.data.manifest import Manifest, OnError
@@ -15,7 +17,7 @@ from attrcls.model.description import library_versions
 from attrcls.model.network import build_network
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
 from attrcls.runs.folder import RunFolder, open_run_folder, record_end
-from attrcls.runs.prepare import prepare_data
+from attrcls.runs.prepare import Prepared, check_monitor, prepare_data
 from attrcls.runs.validation import split_table
 from attrcls.task import Plan, load_plan
 from attrcls.training.checkpoint import load_checkpoint
@@ -53,76 +55,103 @@ def run_train(
         AttrclsError: the disk is full, memory ran out, or training diverged.
     """
     plan = load_plan(task, overrides=overrides, changes=changes, heads=heads)
-    view = view or Silent()
+    check_monitor(plan.task)
     folder = open_run_folder(Path(out or Path("runs") / plan.task.name), resume=resume, overwrite=overwrite)
-    try:
-        return _train(
-            plan, folder, data=[data] if isinstance(data, str | Path) else data, device=device, precision=precision,
-            workers=default_workers() if workers is None else workers, limit=limit, on_error=on_error, resume=resume,
-            wandb_project=wandb_project, view=view,
-        )  # fmt: skip
-    except BaseException as error:
-        record_end(folder, state="interrupted" if isinstance(error, KeyboardInterrupt) else "failed", message=str(error))
-        raise
-
-
-def _train(
-    plan: Plan, folder: RunFolder, *, data: Sequence[str | Path], device: str, precision: str, workers: int, limit: int | None,
-    on_error: OnError, resume: bool, wandb_project: str | None, view: TrainView,
-) -> Path:  # fmt: skip
-    if folder.read_status().get("state") == "finished":
+    if resume and folder.read_status().get("state") == "finished":
         return folder.path
     fabric = start_engine(device=device, precision=precision)
-    prepared = prepare_data(plan, data, on_error=on_error, limit=limit)
-    manifest = prepared.manifest
-    train_manifest, val_manifest = manifest.of_split("train"), manifest.of_split("val")
-    seed_everything(plan.task.seed)
-    counts = {head: train_manifest.class_counts(head).tolist() for head in plan.task.heads}
+    prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit)
     # A resumed run's weights come from its checkpoint: the file that gave the first ones may be gone.
     resumes = resume and folder.last_checkpoint.exists()
-    network, loaded = build_network(plan.task, counts, weights="none" if resumes else plan.task.trunk.weights)
+    state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
+    train, val = _build_batches(plan, prepared.manifest, workers=default_workers() if workers is None else workers, pin=fabric.device.type == "cuda")
+    config = _resolved_config(plan, prepared, fabric, weights_loaded=loaded, limit=limit)
+    facts = _facts(plan, prepared, fabric)
+    if resumes:
+        _check_same_run(folder, config)
+        load_checkpoint(state, folder.last_checkpoint)
+        place(state.network, fabric)
+        loaded = f"resumed after epoch {state.epoch}"
+    else:
+        # Only now, when nothing of the user's can be wrong any more, does an earlier run give way.
+        folder.clear()
+        folder.write_status({"state": "running", **facts, "epochs_done": 0})
+        folder.write_config(config)
+        folder.write_table("splits.csv", split_table(prepared.manifest, plan))
+        write_text(folder.path / "skipped.txt", "".join(f"{problem}\n" for problem in prepared.skipped))
+    run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view or Silent())
+    _train_to_the_end(run, told=_told(run, loaded), config=config, wandb_project=wandb_project)
+    return folder.path
+
+
+def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping[str, Any], wandb_project: str | None) -> None:
+    """Run the epochs; however they end, the run directory and the tracked run say so."""
+    failed = True
+    try:
+        run.folder.write_status({"state": "running", **run.facts, "finished": None, "epochs_done": run.state.epoch, "message": None, "seconds": 0.0})
+        if wandb_project:
+            run.tracker = Tracker(
+                project=wandb_project, name=run.folder.path.name, config=config, folder=run.folder.path, run_id=run.state.tracking_id
+            )
+            run.state.tracking_id = run.tracker.run_id
+        run_epochs(run, told=told)
+        record_end(run.folder, state="finished", message=None)
+        failed = False
+    except BaseException as error:
+        record_end(run.folder, state="interrupted" if isinstance(error, KeyboardInterrupt) else "failed", message=str(error))
+        raise
+    finally:
+        if run.tracker:
+            run.tracker.finish(run.folder.model, failed=failed)
+
+
+def _build_state(plan: Plan, prepared: Prepared, fabric: Fabric, *, weights: str) -> tuple[TrainState, str]:
+    seed_everything(plan.task.seed)
+    train = prepared.manifest.of_split("train")
+    network, loaded = build_network(plan.task, {head: train.class_counts(head).tolist() for head in plan.task.heads}, weights=weights)
     place(network, fabric)
-    state = TrainState(network, build_optimiser(network, plan.task.optimiser), build_ema(network, plan.task.ema) if plan.task.ema else None)
-    config = {
+    ema = build_ema(network, plan.task.ema) if plan.task.ema else None
+    return TrainState(network, build_optimiser(network, plan.task.optimiser), ema), loaded
+
+
+def _build_batches(plan: Plan, manifest: Manifest, *, workers: int, pin: bool) -> tuple[LabelledBatches, LabelledBatches | None]:
+    val = manifest.of_split("val")
+    return (
+        _batches(manifest.of_split("train"), plan, recipe=plan.task.augment, workers=workers, pin_memory=pin),
+        # A few workers keep up with a forward pass over the validation rows; more would only hold memory.
+        _batches(val, plan, recipe="none", workers=min(workers, 4), pin_memory=pin) if len(val) else None,
+    )
+
+
+def _resolved_config(plan: Plan, prepared: Prepared, fabric: Fabric, *, weights_loaded: str, limit: int | None) -> dict[str, Any]:
+    return {
         "task": plan.task.model_dump(mode="json"),
         "cards": {name: card.model_dump(mode="json") for name, card in plan.cards.items()},
         "run": {
             "data": {name: str(root) for name, root in prepared.roots.items()},
             "image_roots": {name: str(root.resolve()) for name, root in prepared.roots.items()},
-            "weights": plan.task.trunk.weights, "weights_loaded": loaded, "device": str(fabric.device),
-            "precision": precision_of(fabric), "limit": limit,
+            "weights": plan.task.trunk.weights,
+            "weights_loaded": weights_loaded,
+            "device": str(fabric.device),
+            "precision": precision_of(fabric),
+            "limit": limit,
         },
-    }  # fmt: skip
-    if resumes:
-        _check_same_task(folder, config)
-        load_checkpoint(state, folder.last_checkpoint)
-        place(network, fabric)
-    else:
-        folder.write_config(config)
-        folder.write_table("splits.csv", split_table(manifest, plan))
-        write_text(folder.path / "skipped.txt", "".join(f"{problem}\n" for problem in prepared.skipped))
-    pin = fabric.device.type == "cuda"
-    train = _batches(train_manifest, plan, recipe=plan.task.augment, workers=workers, pin_memory=pin)
-    val = _batches(val_manifest, plan, recipe="none", workers=min(workers, 4), pin_memory=pin) if len(val_manifest) else None
-    facts = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"), "versions": library_versions(), "device": str(fabric.device),
-        "precision": precision_of(fabric), "train_rows": len(train_manifest), "val_rows": len(val_manifest),
-        "problems_skipped": len(prepared.skipped), "monitor": plan.task.monitor,
-    }  # fmt: skip
-    tracker = None
-    if wandb_project:
-        tracker = Tracker(project=wandb_project, name=folder.path.name, config=config, folder=folder.path, run_id=state.tracking_id)
-        state.tracking_id = tracker.run_id
-    run = TrainRun(plan, folder, prepared, fabric, state, train, val, val_manifest, facts, view, tracker)
-    try:
-        run_epochs(run, told=_told(run, loaded if not resumes else f"resumed after epoch {state.epoch}"))
-    except BaseException:
-        if tracker:
-            tracker.finish(folder.model, failed=True)
-        raise
-    if tracker:
-        tracker.finish(folder.model)
-    return folder.path
+    }
+
+
+def _facts(plan: Plan, prepared: Prepared, fabric: Fabric) -> dict[str, Any]:
+    """What `status.json` says of the run from its first moment."""
+    splits = prepared.manifest.frame["split"].value_counts()
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": library_versions(),
+        "device": str(fabric.device),
+        "precision": precision_of(fabric),
+        "train_rows": int(splits.get("train", 0)),
+        "val_rows": int(splits.get("val", 0)),
+        "problems_skipped": len(prepared.skipped),
+        "monitor": plan.task.monitor,
+    }
 
 
 def _batches(manifest: Manifest, plan: Plan, *, recipe: Any, workers: int, pin_memory: bool) -> LabelledBatches:
@@ -135,12 +164,15 @@ def _batches(manifest: Manifest, plan: Plan, *, recipe: Any, workers: int, pin_m
     return LabelledBatches(manifest, loader, heads=list(task.heads), batch_size=task.batch_size, seed=task.seed, ratios=ratios)
 
 
-def _check_same_task(folder: RunFolder, config: Mapping[str, Any]) -> None:
-    before, now = folder.read_config(), config
-    for part in ("task", "cards"):
-        changed = _first_difference(before.get(part), now[part])
+def _check_same_run(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    before = folder.read_config()
+    for part, what in (("task", "task"), ("cards", "card")):
+        changed = _first_difference(before.get(part), config[part])
         if changed:
-            raise UserError(f"--resume: the run in {folder.path} was started with another {part[:4]}: {changed}; {CONFIG_HINT}")
+            raise UserError(f"--resume: the run in {folder.path} was started with another {what}: {changed}; {CONFIG_HINT}")
+    changed = _first_difference(before.get("run", {}).get("limit"), config["run"]["limit"], key="--limit")
+    if changed:
+        raise UserError(f"--resume: {changed}; {CONFIG_HINT}")
 
 
 def _first_difference(before: Any, now: Any, *, key: str = "") -> str | None:

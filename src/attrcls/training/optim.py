@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from attrcls.errors import UserError
 from attrcls.model.network import Network
@@ -84,9 +84,22 @@ def set_learning_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
 
 
 def build_ema(network: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
-    """An exponential moving average of weights and BatchNorm statistics: average ← decay · average + (1 − decay) · new."""
-    averaging = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
+    """An exponential moving average of weights and BatchNorm statistics: average ← d · average + (1 − d) · new.
+
+    After n updates d = min(decay, (1 + n) / (10 + n)), the warm-up of TensorFlow's ExponentialMovingAverage, so that a
+    short training is not judged by its first weights.
+    """
+
+    def average(averages: list[Tensor], values: list[Tensor], updates: Tensor | int) -> None:
+        warm = min(decay, (1 + int(updates)) / (10 + int(updates)))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, values, 1 - warm)
+        else:
+            # Counters, such as BatchNorm's number of batches, have no average.
+            torch._foreach_copy_(averages, values)
+
+    # swa_utils annotates its callback as taking tuples; it hands over lists.
+    return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average, use_buffers=True)  # type: ignore[arg-type]
 
 
 def _cosine_between(start: float, end: float, share: float) -> float:
