@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attrcls.runs.evaluate import run_evaluate as evaluate
     from attrcls.runs.predict import run_predict as predict
-    from attrcls.runs.report import run_report as report
+    from attrcls.runs.report import run_report as write_report
     from attrcls.runs.train import run_train as train
 
-__all__ = ["evaluate", "predict", "report", "train"]
+_HOMES = {"evaluate": "evaluate", "predict": "predict", "train": "train", "write_report": "report"}
+__all__ = ["evaluate", "predict", "train", "write_report"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'attrcls' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"attrcls.runs.{name}"), f"run_{name}")
+    return getattr(import_module(f"attrcls.runs.{_HOMES[name]}"), f"run_{_HOMES[name]}")

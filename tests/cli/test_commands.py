@@ -190,13 +190,16 @@ def test_a_malformed_task_or_card_is_refused_with_all_its_faults(cli, squares):
 
 
 def test_the_python_api_does_what_the_commands_do(squares, tmp_path):
-    from attrcls import evaluate, predict, report, train
+    from attrcls import evaluate, predict, train, write_report
 
     run = train(str(squares / "squares.task.yaml"), out=tmp_path / "run", changes={"epochs": 1}, workers=0)
     table = predict(run, squares / "images").table
     assert len(table) == 80
     assert evaluate(run, squares).rows == 12
-    assert report(run).is_file()
+    assert write_report(run).is_file()
+    import attrcls
+
+    assert [callable(getattr(attrcls, name)) for name in attrcls.__all__] == [True] * 4
 
 
 def test_wandb_alone_gets_the_default_project():

@@ -203,8 +203,8 @@ def test_a_submission_has_every_row_and_names_what_it_guessed(cli, trained_run, 
     result = cli("predict", trained_run, table, "--csv", tmp_path / "s.csv", "--submission")
     assert result.code == 3
     frame = pd.read_csv(tmp_path / "s.csv")
-    assert list(frame.columns) == ["ImageID", "code"]
-    assert frame["code"].between(0, 5).all()
+    assert list(frame.columns) == ["ImageID", "ans"]
+    assert frame["ans"].between(0, 5).all()
     assert "gone.jpg: could not be read" in result.err
 
 

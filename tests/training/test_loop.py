@@ -34,6 +34,7 @@ def make_state(shared_squares, *overrides: str) -> tuple[Plan, TrainState]:
     plan = load_plan(str(shared_squares / "squares.task.yaml"), overrides=overrides)
     torch.manual_seed(0)
     network, _ = build_network(plan.task, {"colour": [1, 1, 1], "size": [1, 1]}, weights="none")
+    network.to(memory_format=torch.channels_last)
     ema = build_ema(network, plan.task.ema) if plan.task.ema else None
     return plan, TrainState(network, build_optimiser(network, plan.task.optimiser), ema)
 

@@ -13,7 +13,7 @@ from attrcls.types import SPLITS
 
 MAX_CLASSES = 50
 _GROUP_NAMES = re.compile(r"^(person|people|subject|user|sender|group|identity|patient|customer|owner)(_?id)?$", re.IGNORECASE)
-_IMAGE_CELL = re.compile(r"\.(jpe?g|png|bmp|gif|webp|tiff?)$", re.IGNORECASE)
+_IMAGE_CELL = re.compile(r"\.(?:jpe?g|png|bmp|gif|webp|tiff?)$", re.IGNORECASE)
 _BOX_NAMES = {edge: re.compile(rf"^(bbox[_ ]?)?{edge[0]}_?{edge[1:]}$", re.IGNORECASE) for edge in ("xmin", "ymin", "xmax", "ymax")}
 
 

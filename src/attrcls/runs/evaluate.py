@@ -11,9 +11,9 @@ from attrcls.card import Card
 from attrcls.data.manifest import Manifest, build_manifest
 from attrcls.data.tables import find_column, read_table
 from attrcls.errors import Problem, ProblemsError, UserError
-from attrcls.evaluate import IntArray, Interval, score_with_intervals
-from attrcls.predict.inputs import IMAGE_COLUMNS, PredictInput, read_input
-from attrcls.predict.models import TrainedModel, combiner_of, heads_of, load_models
+from attrcls.evaluation import IntArray, Interval, score_with_intervals
+from attrcls.prediction.inputs import IMAGE_COLUMNS, PredictInput, read_input
+from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
 from attrcls.runs.folder import RunFolder
 from attrcls.runs.predict import Advance, predict_rows
 from attrcls.spec import parse_spec

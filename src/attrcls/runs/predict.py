@@ -10,10 +10,10 @@ from attrcls.data.loader import default_workers
 from attrcls.data.tables import check_table_name, write_table
 from attrcls.engine import advise_on_memory, start_engine
 from attrcls.errors import UserError
-from attrcls.predict.images import Predictions, predict_images
-from attrcls.predict.inputs import PredictInput, read_input
-from attrcls.predict.models import TrainedModel, combiner_of, heads_of, load_models
-from attrcls.predict.output import prediction_table, submission_table
+from attrcls.prediction.images import Predictions, predict_images
+from attrcls.prediction.inputs import PredictInput, read_input
+from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
+from attrcls.prediction.output import prediction_table, submission_table
 
 Advance = Callable[[int], None]
 

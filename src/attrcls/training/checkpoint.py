@@ -52,12 +52,15 @@ def load_checkpoint(state: TrainState, path: Path) -> None:
             state.ema.load_state_dict(_below(tensors, "ema."))
     except RuntimeError as error:
         raise UserError(f"{path}: the checkpoint belongs to another task or trunk; resume with the same command, or use --overwrite") from error
-    saved = state.optimiser.state_dict()
+    parameters = [parameter for group in state.optimiser.param_groups for parameter in group["params"]]
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in _below(tensors, "optimiser.").items():
         index, _, slot = key.partition(".")
-        slots.setdefault(int(index), {})[slot] = value
-    state.optimiser.load_state_dict({"state": slots, "param_groups": saved["param_groups"]})
+        # Fused optimisers walk through memory: a slot must lie there as its parameter does (channels last, say), or
+        # moments silently meet the wrong weights.
+        like = parameters[int(index)]
+        slots.setdefault(int(index), {})[slot] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+    state.optimiser.load_state_dict({"state": slots, "param_groups": state.optimiser.state_dict()["param_groups"]})
     state.epoch, state.history = numbers["epoch"], numbers["history"]
     state.best_epoch, state.best_score = numbers["best_epoch"], numbers["best_score"]
     state.tracking_id = numbers["tracking_id"]

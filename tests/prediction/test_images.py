@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from attrcls.engine import start_engine
-from attrcls.predict.images import Predictions, predict_images
-from attrcls.predict.models import combiner_of, heads_of, load_models
+from attrcls.prediction.images import Predictions, predict_images
+from attrcls.prediction.models import combiner_of, heads_of, load_models
 
 
 def run(models, paths, *, batch_size: int = 8, workers: int = 0) -> Predictions:

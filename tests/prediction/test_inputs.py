@@ -4,7 +4,7 @@ import pytest
 
 from attrcls.card import BoxSpec
 from attrcls.errors import UserError
-from attrcls.predict.inputs import read_input
+from attrcls.prediction.inputs import read_input
 
 
 def touch(*paths) -> None:

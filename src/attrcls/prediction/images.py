@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures
 from attrcls.engine import place
-from attrcls.predict.models import TrainedModel, heads_of
+from attrcls.prediction.models import TrainedModel, heads_of
 from attrcls.task import ImageSpec
 
 FloatArray = npt.NDArray[np.float32]

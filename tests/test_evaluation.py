@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from attrcls.combine import Combiner
-from attrcls.evaluate import score_with_intervals
+from attrcls.evaluation import score_with_intervals
 from attrcls.training.metrics import score_all
 
 

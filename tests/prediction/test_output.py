@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from attrcls.combine import Combiner
 from attrcls.errors import UserError
-from attrcls.predict.images import Predictions
-from attrcls.predict.inputs import PredictInput
-from attrcls.predict.output import prediction_table, submission_table
+from attrcls.prediction.images import Predictions
+from attrcls.prediction.inputs import PredictInput
+from attrcls.prediction.output import prediction_table, submission_table
 
 CLASSES = {"a": ["x", "y"], "b": ["p", "q", "r"]}
 CODE = Combiner("ans", ("a", "b"), (2, 3))

@@ -8,8 +8,8 @@ import pandas as pd
 
 from attrcls.combine import Combiner
 from attrcls.errors import UserError
-from attrcls.predict.images import Predictions
-from attrcls.predict.inputs import PredictInput
+from attrcls.prediction.images import Predictions
+from attrcls.prediction.inputs import PredictInput
 from attrcls.types import MISSING
 
 # Enough to order predictions by, and no more than bf16 arithmetic can stand behind.
