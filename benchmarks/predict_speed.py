@@ -54,7 +54,7 @@ def make_run(run: Path, *, task: str) -> None:
     counts = {head: [1] * len(spec.classes) for head, spec in plan.heads.items()}
     network, _ = build_network(plan.task, counts, weights="none")
     fallback = dict.fromkeys(plan.heads, 0)
-    description = describe_model(plan, fallback=fallback, precision="", best_epoch=1, scores={})
+    description = describe_model(plan, fallback=fallback, precision="", epoch=1, scores={})
     save_model(network, description.model_dump(mode="json"), run / "model")
 
 

@@ -61,7 +61,7 @@ def run_cell(pack: str, seed: int, *, data: Path, weights: str) -> None:
         cell["figure"] = round(cell["scores"][FIGURES[pack]], 4)  # type: ignore[index]
     status = json.loads((run / "status.json").read_text())
     metrics = pd.read_csv(run / "metrics.csv")
-    cell |= {"best_epoch": status["best_epoch"], "seconds": status["seconds"], "validation": metrics.iloc[status["best_epoch"] - 1].to_dict()}
+    cell |= {"kept_epoch": status["kept_epoch"], "seconds": status["seconds"], "validation": metrics.iloc[status["kept_epoch"] - 1].to_dict()}
     cell |= {"versions": status["versions"], "precision": status["precision"]}
     RESULTS.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(cell, indent=2) + "\n")
@@ -79,7 +79,7 @@ def summarise() -> None:
         for start in ("pretrained", "untrained"):
             found = [json.loads(file.read_text())["figure"] for file in sorted(RESULTS.glob(f"{pack}-{start}-*.json"))]
             if found:
-                spread = statistics.pstdev(found)
+                spread = statistics.stdev(found)
                 print(f"{pack:9} {start:10} {figure:14} {statistics.mean(found):.3f} ± {spread:.3f}  ({', '.join(f'{each:.3f}' for each in found)})")
 
 

@@ -22,10 +22,10 @@ def test_a_device_or_precision_that_is_not_there_is_a_user_error(device, precisi
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()]
 )
 def test_running_out_of_memory_ends_with_advice(error):
-    with pytest.raises(AttrclsError, match="--batch-size 32 --accumulate 2"), advise_on_memory(batch_size=64):
+    with pytest.raises(AttrclsError, match="out of memory; use less"), advise_on_memory("use less"):
         raise error
 
 
 def test_other_errors_pass_through():
-    with pytest.raises(RuntimeError, match="something else"), advise_on_memory(batch_size=64):
+    with pytest.raises(RuntimeError, match="something else"), advise_on_memory("use less"):
         raise RuntimeError("something else")

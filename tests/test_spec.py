@@ -44,6 +44,7 @@ def test_a_yaml_boolean_where_text_belongs_says_to_quote_it():
         ("a: 1\na: 2", "line 2: not valid YAML: key 'a' is given twice"),
         ("- 1\n- 2", "expected a mapping of keys to values, found a list"),
         ("", "found nothing"),
+        ("title: 2024-02-30", "not valid YAML"),
         ("a: &x 1\nb: *x", "anchors and aliases are not used here"),
         ("a: !!python/object/apply:os.system ['true']", "not valid YAML"),
         ("{" * 5000, "not valid YAML"),
@@ -89,7 +90,7 @@ def test_an_override_reaches_any_depth_and_leaves_the_original_alone():
     assert with_value({}, "a.b", [1]) == {"a": {"b": [1]}}
 
 
-@pytest.mark.parametrize("bad", ["epochs", "=3", "a..b=1", "a=[1"])
+@pytest.mark.parametrize("bad", ["epochs", "=3", "a..b=1", "a=[1", "seed=0x_"])
 def test_an_override_that_is_no_assignment_is_refused(bad):
     with pytest.raises(UserError, match="--set"):
         parse_assignment(bad)

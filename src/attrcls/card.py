@@ -25,6 +25,7 @@ class TableSpec(Spec):
     split: SplitName | None = None
     images: str | None = None
     optional: bool = Field(default=False, description="whether the table may be absent")
+    encoding: str | None = Field(default=None, description="such as latin-1; by default UTF-8, then cp949")
 
 
 class FoldersSpec(Spec):
@@ -87,11 +88,19 @@ class AttributeSpec(Spec):
             return bisect.bisect_right(self.cuts, number)
         if number is not None and number.is_integer() and 0 <= number < len(self.classes) and not self._names_are_numbers():
             return int(number)
+        named = self._number_named(number)
+        if named is not None:
+            return named
         folded = {name.casefold(): index for index, name in reversed(list(enumerate(self.classes)))}
         if cell.casefold() in folded:
             return folded[cell.casefold()]
         shown = ", ".join(self.classes[:12]) + (", …" if len(self.classes) > 12 else "")
         raise ValueError(f"expected one of {shown}, found {raw!r}{suggest(cell, self.classes)}")
+
+    def _number_named(self, number: float | None) -> int | None:
+        # pandas writes a column of 0 and 1 with a gap in it as 0.0 and 1.0.
+        named = [index for index, name in enumerate(self.classes) if number is not None and _number(name) == number]
+        return named[0] if len(named) == 1 else None
 
     def _names_are_numbers(self) -> bool:
         # With classes such as 10, 20, 30 a cell "1" is an error, not the id of "20".
@@ -128,7 +137,7 @@ class Card(Spec):
 
     name: str
     title: str = ""
-    tables: list[Annotated[TableSpec, BeforeValidator(_as_table)]] = Field(min_length=1)
+    tables: list[Annotated[TableSpec, BeforeValidator(_as_table, json_schema_input_type=str | TableSpec)]] = Field(min_length=1)
     images: ImagesSpec = ImagesSpec()
     attributes: dict[str, AttributeSpec] = Field(min_length=1)
     key: str | None = Field(default=None, description="the column that names a row; by default the image's path")
@@ -141,7 +150,7 @@ class Card(Spec):
     known_faults: list[str] = []
     intended_use: str = ""
 
-    @field_validator("split", mode="before")
+    @field_validator("split", mode="before", json_schema_input_type=str | SplitSpec | None)
     @classmethod
     def _split_column(cls, value: object) -> object:
         return {"column": value} if isinstance(value, str) else value

@@ -13,6 +13,8 @@ from torch import nn
 
 from attrcls.errors import AttrclsError, UserError
 
+# What the rest of the house calls it; only this file knows whose it is.
+Engine = Fabric
 Precision = Literal["auto", "32", "bf16"]
 _FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed"}
 
@@ -62,8 +64,8 @@ def seed_everything(seed: int) -> None:
 
 
 @contextlib.contextmanager
-def advise_on_memory(*, batch_size: int) -> Iterator[None]:
-    """Turn running out of memory into advice.
+def advise_on_memory(advice: str) -> Iterator[None]:
+    """Turn running out of memory into advice: what of the caller's options would need less.
 
     Raises:
         AttrclsError: memory ran out inside the block.
@@ -72,14 +74,13 @@ def advise_on_memory(*, batch_size: int) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         text = str(error)
-        ran_out = isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text or "out of memory" in text
-        if not ran_out:
+        if "DataLoader worker" in text or "shared memory" in text:
+            raise AttrclsError(
+                f"a decoding process was killed or had no shared memory ({text.splitlines()[0]}); try fewer --workers, or 0"
+            ) from error
+        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text or "out of memory" in text):
             raise
-        half = max(1, batch_size // 2)
-        raise AttrclsError(
-            f"out of memory with a batch of {batch_size}. Try --batch-size {half} --accumulate 2 (the same effective batch), "
-            "a smaller --set image.px=…, a smaller trunk, or --freeze; then run again with --resume or --overwrite"
-        ) from error
+        raise AttrclsError(f"out of memory; {advice}") from error
 
 
 def precision_of(fabric: Fabric) -> str:

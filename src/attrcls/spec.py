@@ -47,7 +47,8 @@ def find_spec(kind: SpecKind, argument: str, *, relative_to: Path | None = None)
     """
     path = (relative_to or Path()) / Path(argument).expanduser()
     if path.is_file():
-        return Found(path.stem, path, bundled=False)
+        # labels.card.yaml and labels.task.yaml, as `card init` calls them, are both about labels.
+        return Found(path.stem.removesuffix(".card").removesuffix(".task"), path, bundled=False)
     bundled = bundled_specs(kind)
     if argument in bundled:
         return Found(argument, bundled[argument], bundled=True)
@@ -87,7 +88,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a subclass of SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError: a scalar that looks like a date or a number and is none, such as 2024-02-30.
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
@@ -123,7 +125,7 @@ def parse_assignment(assignment: str) -> tuple[str, Any]:
         raise UserError(f"--set {assignment!r}: expected KEY=VALUE, such as heads.age.weight=2")
     try:
         return dotted.strip(), yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a subclass of SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"--set {assignment!r}: the value is not valid YAML") from error
 
 

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from attrcls.card import AttributeSpec, BoxSpec, Card, load_card
+from attrcls.card import RESERVED_NAMES, AttributeSpec, BoxSpec, Card, load_card
 from attrcls.errors import UserError
 from attrcls.spec import Found, Spec, find_spec, parse_assignment, parse_spec, read_yaml, suggest, with_value
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class CardUse(Spec):
@@ -88,7 +89,7 @@ class HoldBackSpec(Spec):
     """What is held back for validation where a card gives no validation rows."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    seed: int = 0
+    seed: Seed = 0
 
 
 class CombineSpec(Spec):
@@ -111,8 +112,8 @@ class Task(Spec):
 
     name: str
     title: str = ""
-    cards: list[Annotated[CardUse, BeforeValidator(_as_card_use)]] = Field(min_length=1)
-    heads: dict[str, Annotated[HeadSpec, BeforeValidator(_as_head)]] = Field(min_length=1)
+    cards: list[Annotated[CardUse, BeforeValidator(_as_card_use, json_schema_input_type=str | CardUse)]] = Field(min_length=1)
+    heads: dict[str, Annotated[HeadSpec, BeforeValidator(_as_head, json_schema_input_type=HeadSpec | None)]] = Field(min_length=1)
     image: ImageSpec = ImageSpec()
     trunk: TrunkSpec = TrunkSpec()
     augment: str | list[dict[str, Any]] = Field(default="crop", description="a recipe's name, or a list of albumentations transforms")
@@ -120,17 +121,18 @@ class Task(Spec):
     schedule: ScheduleSpec = ScheduleSpec()
     epochs: Count = 8
     batch_size: Count = 64
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     ema: Share | None = Field(default=0.99, description="decay of an exponential moving average of the weights, per update")
     early_stop_epochs: Count | None = Field(default=None, description="stop after so many epochs without a better score")
     monitor: str = Field(default="mean/f1", description="the validation metric that picks the best epoch")
+    keep: Literal["best", "last"] = Field(default="best", description="which epoch becomes the model; both stay as checkpoints")
     hold_back: HoldBackSpec = HoldBackSpec()
     combine: CombineSpec | None = None
     submission: dict[str, str] = Field(
         default={}, description="column to what fills it: image, code, a head (its class name), HEAD.id, or an input column"
     )
 
-    @field_validator("heads", mode="before")
+    @field_validator("heads", mode="before", json_schema_input_type=list[str] | dict[str, HeadSpec | None])
     @classmethod
     def _heads_as_list(cls, value: object) -> object:
         return dict.fromkeys(value) if isinstance(value, list) and all(isinstance(head, str) for head in value) else value
@@ -140,8 +142,8 @@ class Task(Spec):
         if self.combine:
             if len(set(self.combine.order)) != len(self.combine.order):
                 raise ValueError(f"combine.order: expected each attribute once, found {self.combine.order}")
-            if self.combine.name in self.heads:
-                raise ValueError(f"combine.name: {self.combine.name!r} is already a head's name")
+            if self.combine.name in {*self.heads, *RESERVED_NAMES}:
+                raise ValueError(f"combine.name: {self.combine.name!r} is a head's name or reserved; choose another")
         if "code" in self.submission.values() and not self.combine:
             raise ValueError("submission: 'code' needs the task to have a `combine:`")
         return self

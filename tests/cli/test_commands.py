@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pandas as pd
 import pytest
 import yaml
@@ -53,6 +54,11 @@ def test_schema_writes_what_an_editor_needs(cli, tmp_path):
     assert set(task["required"]) == {"cards", "heads"}
     assert set(card["required"]) == {"tables", "attributes"}
     assert task["additionalProperties"] is False
+    for folder, schema in (("tasks", task), ("data_cards", card)):
+        for path in (Path(__file__).parents[2] / folder).glob("*.yaml"):
+            jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"cards": ["a"], "heads": ["b"], "epoch": 3}, task)
 
 
 def test_a_card_is_drafted_from_the_columns_and_trains_as_it_is(cli, squares, tmp_path):
@@ -71,6 +77,16 @@ def test_a_card_is_drafted_from_the_columns_and_trains_as_it_is(cli, squares, tm
     trained = cli("train", squares / "mine.task.yaml", "--out", tmp_path / "run", *options)
     assert trained.code == 0, trained.err
     assert cli("card", "init", squares / "mine.csv").code == 2
+
+
+def test_a_draft_for_another_folder_finds_its_table_and_names_clash_nowhere(cli, squares, tmp_path):
+    table = pd.read_csv(squares / "labels.csv")
+    table["colour "] = table["colour"]
+    table.to_csv(squares / "mine.csv", index=False)
+    assert cli("card", "init", squares / "mine.csv", "--out", tmp_path / "else" / "x.yaml").code == 0
+    card = yaml.safe_load((tmp_path / "else" / "x.yaml").read_text())
+    assert {"colour", "colour_2"} <= set(card["attributes"])
+    assert (tmp_path / "else" / card["root"] / "labels.csv").is_file()
 
 
 def test_a_table_without_pictures_or_labels_drafts_no_card(cli, tmp_path):
@@ -125,6 +141,20 @@ def test_evaluate_reads_labels_from_the_table_itself_or_from_a_truth_file(cli, t
     assert one["code/f1"][0] == two["code/f1"][0]
 
 
+def test_evaluate_never_calls_a_row_that_trained_a_test_row(cli, squares, tmp_path):
+    table = pd.read_csv(squares / "labels.csv").assign(split="train")
+    table.to_csv(squares / "labels.csv", index=False)
+    card = squares / "squares.card.yaml"
+    card.write_text(card.read_text() + "split: split\n")
+    options = ("--workers", 0, "--epochs", 1)
+    assert cli("train", squares / "squares.task.yaml", "--out", tmp_path / "run", *options).code == 0
+    assert "val split, 12 rows" in cli("evaluate", tmp_path / "run", squares).out
+    (squares / "images" / "p00_0.jpg").unlink()
+    partly = cli("evaluate", tmp_path / "run", squares)
+    assert partly.code == 3
+    assert "p00_0.jpg" in partly.err
+
+
 @pytest.mark.parametrize(
     ("truth", "expected"),
     [
@@ -174,6 +204,14 @@ def test_boxes_are_cropped_or_not_from_training_to_report(cli, tmp_path, crop):
     predicted = cli("predict", tmp_path / "run", table, "--image-root", tmp_path / "fashion" / "test", "--csv", tmp_path / "p.csv")
     assert predicted.code == 0, predicted.err
     assert len(pd.read_csv(tmp_path / "p.csv")) == len(pd.read_csv(table))
+    blank = pd.read_csv(table, dtype=str).head(3)
+    blank.loc[1, "BBox_xmin"] = None
+    blank.to_csv(tmp_path / "blank.csv", index=False)
+    gaps = cli("predict", tmp_path / "run", tmp_path / "blank.csv", "--image-root", tmp_path / "fashion" / "test", "--csv", tmp_path / "b.csv")
+    status = pd.read_csv(tmp_path / "b.csv")["status"].tolist()
+    assert (gaps.code, status) == ((3, ["ok", "unreadable", "ok"]) if crop == "true" else (0, ["ok"] * 3))
+    whole = cli("predict", tmp_path / "run", tmp_path / "fashion" / "test", "--csv", tmp_path / "w.csv")
+    assert ("saw whole pictures" in whole.err) == (crop == "true")
     assert cli("evaluate", tmp_path / "run", tmp_path / "fashion").code == 0
     assert cli("report", tmp_path / "run").code == 0
     assert json.loads((tmp_path / "run" / "model" / "model.json").read_text())["image"]["crop_boxes"] == (crop == "true")

@@ -88,6 +88,45 @@ def test_resuming_another_task_is_refused_and_a_finished_run_says_so(cli, square
     assert "optimiser.lr was 0.002 and is now 0.5" in other.err
 
 
+def test_a_resume_without_its_checkpoint_and_an_overwrite_with_a_mistake_lose_nothing(cli, squares, tmp_path):
+    run = tmp_path / "run"
+    assert train(cli, squares, run, "--epochs", 1).code == 0
+    mistake = train(cli, squares, run, "--epochs", 1, "--overwrite", "--weights", "nothere.pth")
+    assert mistake.code == 2
+    assert json.loads((run / "status.json").read_text())["state"] == "finished"
+    status = json.loads((run / "status.json").read_text())
+    (run / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
+    shutil.rmtree(run / "checkpoints")
+    resumed = train(cli, squares, run, "--epochs", 1, "--resume")
+    assert resumed.code == 2
+    assert "last.safetensors is missing" in resumed.err
+    assert (run / "model" / "weights.safetensors").exists()
+
+
+def test_a_folder_with_another_programs_status_json_is_left_alone(cli, squares, tmp_path):
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "status.json").write_text('{"ok": true}')
+    assert train(cli, squares, tmp_path / "web", "--overwrite").code == 2
+    assert (tmp_path / "web" / "status.json").exists()
+
+
+def test_all_unknown_names_of_a_task_are_told_at_once(cli, squares):
+    result = cli("train", squares / "squares.task.yaml", "--set", "augment=crp", "--set", "schedule.name=cosin", "--set", "heads.size.loss=focl")
+    assert result.code == 2
+    assert all(name in result.err for name in ("'crop'", "'cosine'", "'focal'"))
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_kept_epoch_is_the_best_or_the_last_as_asked(cli, squares, tmp_path, keep):
+    assert train(cli, squares, tmp_path / "run", "--epochs", 3, "--set", f"keep={keep}").code == 0
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    model = json.loads((tmp_path / "run" / "model" / "model.json").read_text())
+    assert status["best_epoch"] == metrics["mean/f1"].idxmax() + 1
+    assert model["epoch"] == status["kept_epoch"] == (3 if keep == "last" else status["best_epoch"])
+    assert model["scores"]["mean/f1"] == pytest.approx(metrics["mean/f1"][model["epoch"] - 1])
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -95,8 +134,8 @@ def test_resuming_another_task_is_refused_and_a_finished_run_says_so(cli, square
         (("--set", "heads.colour.loss=focl"), "did you mean 'focal'"),
         (("--set", "schedule.name=cosin"), "did you mean 'cosine'"),
         (("--set", "augment=geometrc"), "did you mean 'geometric'"),
-        (("--set", "trunk.name=resnet"), "no classification model"),
-        (("--set", "monitor=mean/f2"), "no metric 'mean/f2'"),
+        (("--set", "trunk.name=resnet"), "found 'resnet'; did you mean 'resnet"),
+        (("--set", "monitor=mean/f2"), "found 'mean/f2'; did you mean 'mean/f1'"),
         (("--heads", "color"), "did you mean 'colour'"),
         (("--weights", "no.pth"), "no file no.pth"),
         (("--device", "cuda:7"), "--device"),
@@ -127,7 +166,7 @@ def test_every_bad_picture_is_listed_before_training_and_can_be_skipped(cli, squ
     assert all(name in refused.err for name in ("p00_0.jpg", "p01_1.jpg", "p02_2.jpg", "--on-error skip"))
     skipped = train(cli, squares, tmp_path / "run", "--epochs", 1, "--on-error", "skip")
     assert skipped.code == 0
-    assert "3 skipped" in skipped.err
+    assert "left out for 3 problems" in skipped.err
     assert len((tmp_path / "run" / "skipped.txt").read_text().splitlines()) == 3
 
 

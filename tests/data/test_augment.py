@@ -73,11 +73,13 @@ def test_an_explicit_list_is_built_and_brought_to_size():
         ([{"p": 0.5}], "expected `name:`"),
         ([{"name": "HorizontalFlip", "p": 3}], r"augment\.0: HorizontalFlip does not take these arguments"),
         ([{"name": "HorizontalFlip", "q": 0.5}], "does not take these arguments"),
+        ([{"name": "HorizontalFlip"}, {"name": "Normalize"}], "leave out Normalize"),
+        ([{"name": "ToTensorV2"}], "ToTensorV2"),
     ],
 )
-def test_a_recipe_that_does_not_exist_is_refused(recipe, expected):
+def test_a_recipe_that_does_not_exist_or_fit_is_refused(recipe, expected):
     with pytest.raises(UserError, match=expected):
-        build_transforms(recipe, px=64)
+        Augmenter(recipe, px=64)
 
 
 def test_importing_albumentations_asks_the_network_for_nothing():

@@ -12,7 +12,7 @@ from attrcls.task import load_plan
 @pytest.fixture
 def manifest(shared_squares) -> Manifest:
     plan = load_plan(str(shared_squares / "squares.task.yaml"))
-    return build_manifest(plan.cards, {"squares.card": shared_squares})[0]
+    return build_manifest(plan.cards, {"squares": shared_squares})[0]
 
 
 def make_batches(
@@ -67,14 +67,14 @@ def test_missing_labels_are_absent_and_their_targets_harmless(manifest):
 
 @pytest.mark.parametrize(("ratio", "rows"), [(0.5, 40), (1.0, 80), (2.5, 200)])
 def test_a_cards_ratio_says_how_often_its_rows_are_drawn(manifest, ratio, rows):
-    drawn = torch.cat([batch.rows for batch in make_batches(manifest, ratios={"squares.card": ratio}).epoch(0)])
+    drawn = torch.cat([batch.rows for batch in make_batches(manifest, ratios={"squares": ratio}).epoch(0)])
     counts = np.bincount(drawn.numpy(), minlength=80)
     assert len(drawn) == rows
     assert counts.max() - counts.min() <= 1
 
 
 def test_repeats_of_a_row_are_augmented_anew(manifest):
-    batches = list(make_batches(manifest.take(np.arange(4)), ratios={"squares.card": 6.0}).epoch(0))
+    batches = list(make_batches(manifest.take(np.arange(4)), ratios={"squares": 6.0}).epoch(0))
     images = torch.cat([batch.images for batch in batches])
     rows = torch.cat([batch.rows for batch in batches])
     assert len({image.numpy().tobytes() for image in images[rows == 0]}) > 1
@@ -82,7 +82,7 @@ def test_repeats_of_a_row_are_augmented_anew(manifest):
 
 def test_a_picture_that_vanishes_while_training_ends_with_its_name(squares):
     plan = load_plan(str(squares / "squares.task.yaml"))
-    manifest = build_manifest(plan.cards, {"squares.card": squares})[0]
+    manifest = build_manifest(plan.cards, {"squares": squares})[0]
     batches = make_batches(manifest)
     (squares / "images" / "p03_1.jpg").unlink()
     with pytest.raises(UserError, match=r"p03_1\.jpg"):

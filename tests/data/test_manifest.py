@@ -37,7 +37,7 @@ def test_a_row_has_its_key_path_group_split_and_targets(tmp_path):
     manifest, problems = build_manifest({"pack": card}, {"pack": tmp_path})
     frame = manifest.frame
     assert problems == []
-    assert frame["row_id"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]
+    assert frame["row_id"].tolist() == ["img/a.jpg", "img/b.jpg", "img/c.jpg"]
     assert frame["path"].tolist() == ["img/a.jpg", "img/b.jpg", "img/c.jpg"]
     assert frame["group"].tolist() == ["pack:ann", "pack:bob", ""]
     assert frame["split"].tolist() == ["train", "val", "test"]
@@ -68,7 +68,7 @@ def test_every_fault_is_found_at_once_with_file_row_and_column(tmp_path):
     assert any("row 5, column file: '../t.csv' leads out of the image folder" in line for line in text)
     assert any("row 6, column file: expected an image path, found a blank cell" in line for line in text)
     assert any("row 6, column part: expected one of train, val, test, found 'trian'" in line for line in text)
-    assert any("row 2, column file: 'a.jpg' stands here a second time" in line for line in text)
+    assert any("row 2, column file: 'img/a.jpg' stands here a second time" in line for line in text)
     assert any("group 'fay' has rows in train and test" in line for line in text)
     assert "--on-error skip" in str(caught.value)
 
@@ -77,7 +77,7 @@ def test_skipping_goes_on_without_the_bad_rows_and_lists_them(tmp_path):
     card = make_card()
     write_pack(tmp_path, "file,kind,age\na.jpg,cat,3\nb.jpg,bird,3\na.jpg,dog,3\nc.jpg,dog,3\n")
     manifest, problems = build_manifest({"pack": card}, {"pack": tmp_path}, on_error="skip")
-    assert manifest.frame["row_id"].tolist() == ["a.jpg", "c.jpg"]
+    assert manifest.frame["row_id"].tolist() == ["img/a.jpg", "img/c.jpg"]
     assert len(problems) == 2
 
 
@@ -85,7 +85,7 @@ def test_skipping_keeps_a_straddling_group_where_it_is_tested(tmp_path):
     card = make_card(group="who", split="part")
     write_pack(tmp_path, "file,kind,age,who,part\na.jpg,cat,3,ann,train\nb.jpg,cat,3,ann,test\nc.jpg,dog,1,bob,train\n")
     manifest, problems = build_manifest({"pack": card}, {"pack": tmp_path}, on_error="skip")
-    assert manifest.frame["row_id"].tolist() == ["b.jpg", "c.jpg"]
+    assert manifest.frame["row_id"].tolist() == ["img/b.jpg", "img/c.jpg"]
     assert len(problems) == 1
 
 
@@ -107,7 +107,7 @@ def test_rows_of_one_picture_with_different_boxes_are_different_objects(tmp_path
     card = make_card(box={"xmin": "l", "ymin": "t", "xmax": "r", "ymax": "b"})
     write_pack(tmp_path, "file,kind,age,l,t,r,b\na.jpg,cat,3,0,0,5,5\na.jpg,dog,3,5.5,0,9,5\n")
     manifest, _ = build_manifest({"pack": card}, {"pack": tmp_path})
-    assert manifest.frame["row_id"].tolist() == ["a.jpg@0,0,5,5", "a.jpg@5.5,0,9,5"]
+    assert manifest.frame["row_id"].tolist() == ["img/a.jpg@0,0,5,5", "img/a.jpg@5.5,0,9,5"]
     assert manifest.boxes().tolist() == [[0, 0, 5, 5], [5.5, 0, 9, 5]]
 
 
@@ -153,7 +153,7 @@ def test_cards_are_joined_by_attribute_name_and_a_lacking_attribute_is_missing(t
     write_pack(tmp_path / "1", "file,kind,age\na.jpg,cat,3\n")
     write_pack(tmp_path / "2", "file,kind\na.jpg,dog\n")
     manifest, _ = build_manifest({"one": one, "two": two}, {"one": tmp_path / "1", "two": tmp_path / "2"})
-    assert list(zip(manifest.frame["card"], manifest.frame["row_id"], strict=True)) == [("one", "a.jpg"), ("two", "a.jpg")]
+    assert list(zip(manifest.frame["card"], manifest.frame["row_id"], strict=True)) == [("one", "img/a.jpg"), ("two", "img/a.jpg")]
     assert manifest.targets("age").tolist() == [0, MISSING]
 
 
@@ -162,7 +162,7 @@ def test_taking_rows_returns_a_new_manifest_and_leaves_the_old_one_alone(tmp_pat
     manifest, _ = build_manifest({"pack": make_card()}, {"pack": tmp_path})
     before = manifest.frame.copy()
     part = manifest.take(np.array([1])).with_columns(split="val")
-    assert part.frame["row_id"].tolist() == ["b.jpg"]
+    assert part.frame["row_id"].tolist() == ["img/b.jpg"]
     pd.testing.assert_frame_equal(manifest.frame, before)
 
 
@@ -174,3 +174,26 @@ def test_a_missing_folder_table_or_column_is_a_user_error_that_names_the_fix(tmp
     write_pack(tmp_path, "fil,kind,age\na.jpg,cat,3\n")
     with pytest.raises(UserError, match="'fil'"):
         build_manifest({"pack": make_card()}, {"pack": tmp_path})
+
+
+def test_the_same_file_name_in_two_tables_image_folders_is_two_rows(tmp_path):
+    card = make_card(tables=[{"file": "t.csv", "images": "one"}, {"file": "u.csv", "images": "two", "split": "test"}])
+    for table, folder in (("t.csv", "one"), ("u.csv", "two")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.jpg").write_bytes(b"x")
+        (tmp_path / table).write_text("file,kind,age\n1.jpg,cat,3\n")
+    manifest, _ = build_manifest({"pack": card}, {"pack": tmp_path})
+    assert manifest.frame["row_id"].tolist() == ["one/1.jpg", "two/1.jpg"]
+
+
+def test_when_no_row_is_usable_the_reasons_are_told(tmp_path):
+    write_pack(tmp_path, "file,kind,age\ngone.jpg,cat,3\n")
+    with pytest.raises(ProblemsError, match=r"(?s)no usable row.*no file img/gone\.jpg"):
+        build_manifest({"pack": make_card()}, {"pack": tmp_path}, on_error="skip")
+
+
+def test_a_table_in_another_encoding_is_read_where_the_card_says_so(tmp_path):
+    card = make_card(tables=[{"file": "t.csv", "encoding": "latin-1"}], attributes={"kind": {"classes": ["chat", "bête"]}})
+    write_pack(tmp_path, "")
+    (tmp_path / "t.csv").write_bytes("file,kind\na.jpg,bête\n".encode("latin-1"))
+    assert build_manifest({"pack": card}, {"pack": tmp_path})[0].targets("kind").tolist() == [1]

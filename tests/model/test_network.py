@@ -19,8 +19,15 @@ def make_batch(targets: dict[str, list[int]]) -> Batch:
     return Batch(torch.arange(size), torch.zeros(size, 4), {head: values.clamp(min=0) for head, values in tensors.items()}, present)
 
 
-def make_heads(*names: str, classes: int = 2) -> nn.ModuleDict:
-    return nn.ModuleDict({name: build_head(HeadSpec(), features=4, context=LossContext(torch.ones(classes))) for name in names})
+def make_heads(*names: str, classes: int = 2) -> dict[str, nn.Module]:
+    spec = HeadSpec(label_smoothing=0)
+    return {name: build_head(spec, features=4, context=LossContext(torch.ones(classes))) for name in names}
+
+
+def test_an_attribute_may_be_called_like_a_modules_method():
+    heads = make_heads("type", "train", "values")
+    network = Network(nn.Identity(), heads, mean=(0, 0, 0), std=(1, 1, 1))
+    assert list(network(torch.zeros(2, 4))) == ["type", "train", "values"]
 
 
 def test_each_head_is_its_sum_over_labelled_samples_divided_by_their_number():

@@ -54,7 +54,7 @@ def test_a_step_tells_its_place_its_rows_and_logits_from_before_the_update(share
     assert step.rows.tolist() == [0, 1, 2, 3]
     assert step.logits["colour"].dtype == torch.float32
     assert not step.logits["colour"].requires_grad
-    assert not torch.equal(state.network.state_dict()["heads.colour.layers.0.weight"], before["heads.colour.layers.0.weight"])
+    assert not torch.equal(state.network.state_dict()["head_modules.head_colour.layers.0.weight"], before["head_modules.head_colour.layers.0.weight"])
     first = next(iter(FixedBatches().epoch(0)))
     state.network.load_state_dict(before)
     assert torch.allclose(state.network.train()(first.images)["colour"], step.logits["colour"], atol=1e-5)

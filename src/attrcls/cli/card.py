@@ -1,5 +1,6 @@
 """`attrcls card init`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ def card() -> None:
 def init(
     table: Annotated[Path, typer.Argument(help="a table of labels")],
     out_file: Annotated[Path | None, typer.Option("--out", help="the card [default: TABLE.card.yaml beside the table; - prints it]")] = None,
+    encoding: Annotated[str | None, typer.Option(help="the table's encoding [default: UTF-8, then cp949]")] = None,
     task: Annotated[bool, typer.Option("--task/--no-task", help="draft a task for it as well")] = True,
 ) -> None:
     """Draft a data card, and a task for it, from the columns of a table."""
@@ -27,11 +29,11 @@ def init(
     from attrcls.errors import UserError
     from attrcls.files import write_text
 
-    text = draft_card(table)
     if out_file is not None and str(out_file) == "-":
-        out.print(text.rstrip())
+        out.print(draft_card(table, encoding=encoding).rstrip())
         return
     target = out_file or table.with_suffix(".card.yaml")
+    text = draft_card(table, root=Path(os.path.relpath(table.parent, target.parent)).as_posix(), encoding=encoding)
     task_file = target.with_name(target.name.removesuffix(".yaml").removesuffix(".card") + ".task.yaml")
     for file in [target, *([task_file] if task else [])]:
         if file.exists():

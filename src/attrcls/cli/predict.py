@@ -44,6 +44,8 @@ def predict(
             err.print(f"… {count(len(predicted.table) - SHOWN_ROWS, 'more row')}; write them all with --csv OUT.csv")
     else:
         out.print(f"{csv}: {count(len(predicted.table), 'row')}, {predicted.failed:,} without a prediction of their own")
+    for text in predicted.warnings:
+        warn(text)
     for name in predicted.fallen_back[:SHOWN_ROWS]:
         warn(f"{name}: could not be read; the submission has the most frequent answer for it")
     if len(predicted.fallen_back) > SHOWN_ROWS:

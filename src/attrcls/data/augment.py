@@ -40,7 +40,6 @@ def _crop(px: int) -> Transforms:
 def _geometric(px: int) -> Transforms:
     """Rotate, translate, scale, in that order: three warps, because one affine matrix would fix another order."""
     return [
-        A.HorizontalFlip(p=0.5),
         A.Affine(rotate=(-10, 10), border_mode=_BORDER, p=1.0),
         A.Affine(translate_percent=(-0.06, 0.06), border_mode=_BORDER, p=1.0),
         A.Affine(scale=(0.9, 1.1), border_mode=_BORDER, p=1.0),
@@ -49,9 +48,9 @@ def _geometric(px: int) -> Transforms:
 
 
 def _strong(px: int) -> Transforms:
-    """`geometric`, mild brightness and random erasing; no colour noise, which hurt where colour is a label's cue."""
+    """Mirrored `geometric`, mild brightness and random erasing; no colour noise, which hurt where colour is a cue."""
     brightness = A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.0, p=0.5)
-    return [*_geometric(px), brightness, A.Erasing(scale=(0.02, 0.15), p=0.25)]
+    return [A.HorizontalFlip(p=0.5), *_geometric(px), brightness, A.Erasing(scale=(0.02, 0.15), p=0.25)]
 
 
 RECIPES: dict[str, Callable[[int], Transforms]] = {
@@ -69,6 +68,10 @@ class Augmenter:
     def __init__(self, recipe: str | Sequence[Mapping[str, Any]], *, px: int) -> None:
         self.px = px
         self._compose = A.Compose(build_transforms(recipe, px=px))
+        grey = np.full((px + px // 4, px + px // 4, 3), 128, dtype=np.uint8)
+        out = self._compose(image=grey)["image"]
+        if not isinstance(out, np.ndarray) or out.dtype != np.uint8 or out.shape[2:] != (3,):
+            raise UserError("augment: the transforms must give uint8 pictures of 3 channels; leave out Normalize, ToFloat and ToTensorV2")
 
     def __call__(self, image: Image, key: Sequence[int]) -> Image:
         """`image` uint8 `(height, width, 3)`; `key` such as (seed, epoch, row, repeat, view), each 0 or more.

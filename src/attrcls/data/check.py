@@ -1,29 +1,29 @@
 """Which pictures of a manifest can be read: every one is decoded once, before anything is trained on it."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 from attrcls.data.images import image_size, read_image
+from attrcls.data.loader import default_workers
 from attrcls.data.manifest import Manifest
 from attrcls.errors import ImageError, Problem
 
 
-def find_unreadable(manifest: Manifest, *, min_px: int, threads: int | None = None) -> dict[int, Problem]:
-    """The rows whose picture cannot be read, by position, and why. Rows that share a picture are read once each box."""
+def find_unreadable(manifest: Manifest, *, min_px: int, crop: bool) -> dict[int, Problem]:
+    """The rows whose picture (or box in it, where they `crop`) cannot be read, by position, and why."""
     paths = manifest.image_paths()
     boxes = manifest.boxes()
 
     def fault(row: int) -> str | None:
         box = boxes[row]
         try:
-            read_image(paths[row], box=None if (box != box).any() else tuple(box), min_px=min_px)
+            read_image(paths[row], box=tuple(box) if crop and (box == box).all() else None, min_px=min_px)
         except ImageError as error:
             return str(error)
         return None
 
     # Threads, not processes: the decoders release the interpreter's lock, and nothing has to travel.
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        faults = list(pool.map(fault, range(len(manifest)), chunksize=64))
+    with ThreadPoolExecutor(default_workers()) as pool:
+        faults = list(pool.map(fault, range(len(manifest))))
     frame = manifest.frame
     return {
         row: Problem(f"{frame['card'].iloc[row]}: {frame['path'].iloc[row]}", message) for row, message in enumerate(faults) if message is not None
@@ -39,5 +39,5 @@ def image_sizes(manifest: Manifest) -> list[tuple[int, int] | None]:
         except ImageError:
             return None
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(size, manifest.image_paths(), chunksize=64))
+    with ThreadPoolExecutor(default_workers()) as pool:
+        return list(pool.map(size, manifest.image_paths()))

@@ -140,7 +140,7 @@ def _decode(data: bytes, encodings: tuple[str, ...], *, file: Path) -> tuple[str
             if isinstance(error, UnicodeDecodeError) and not fault:
                 line = data.count(b"\n", 0, error.start) + 1
                 fault = f" (line {line}, byte 0x{data[error.start]:02x})"
-    fix = "name its encoding with --encoding, such as --encoding latin-1"
+    fix = "name its encoding: --encoding latin-1, say, or `encoding: latin-1` beside `file:` in a data card"
     raise UserError(f"{file}: this is not text in {' or '.join(encodings)}{fault}; {fix}")
 
 

@@ -17,23 +17,27 @@ _IMAGE_CELL = re.compile(r"\.(?:jpe?g|png|bmp|gif|webp|tiff?)$", re.IGNORECASE)
 _BOX_NAMES = {edge: re.compile(rf"^(bbox[_ ]?)?{edge[0]}_?{edge[1:]}$", re.IGNORECASE) for edge in ("xmin", "ymin", "xmax", "ymax")}
 
 
-def draft_card(path: Path) -> str:
+def draft_card(path: Path, *, root: str = ".", encoding: str | None = None) -> str:
     """YAML of a data card for a table, with a comment where a guess was made.
+
+    `root` is the table's folder as seen from where the card will lie.
 
     Raises:
         UserError: the table cannot be read, or no column names pictures or looks like labels.
     """
-    table = read_table(path)
+    table = read_table(path, encoding=encoding)
     image = _image_column(table, path)
     boxes = {edge: str(name) for edge, pattern in _BOX_NAMES.items() for name in table.columns if pattern.match(str(name))}
     boxes = boxes if len(boxes) == len(_BOX_NAMES) else {}
     group = next((str(name) for name in table.columns if _GROUP_NAMES.match(str(name))), None)
     split = next((str(name) for name in table.columns if _is_split(table[name])), None)
     left = [str(name) for name in table.columns if name not in {image, group, split, *boxes.values()}]
-    attributes, passed_over = [], []
+    attributes, passed_over, used = [], [], set[str]()
     for name in left:
-        lines, why = _draft_attribute(name, table[name], groups=table[group] if group else None)
+        attribute = _attribute_name(name, used)
+        lines, why = _draft_attribute(name, attribute, table[name], groups=table[group] if group else None)
         attributes += lines
+        used |= {attribute} if lines else set()
         passed_over += [f"#   {name}: {why}"] if why else []
     if not attributes:
         raise UserError(f"{path}: no column looks like labels: expected one with 2 to {MAX_CLASSES} different values")
@@ -49,8 +53,8 @@ def draft_card(path: Path) -> str:
         [
             f"# Drafted from {path.name}; check the guesses, then: attrcls train TASK.yaml with `cards: [THIS-FILE]`",
             f"title: {_text(path.stem)}",
-            "root: .  # where the table lies, as seen from this file",
-            f"tables: [{_text(path.name)}]",
+            f"root: {_text(root)}  # where the table lies, as seen from this file",
+            f"tables: [{{file: {_text(path.name)}, encoding: {encoding}}}]" if encoding else f"tables: [{_text(path.name)}]",
             f"images: {{root: {_text(root)}, column: {_text(image)}}}",
             *known,
             "attributes:",
@@ -81,7 +85,7 @@ def _is_split(cells: "pd.Series[str]") -> bool:
     return set(cells.str.strip().str.casefold()) - {""} <= set(SPLITS) and bool(cells.str.strip().any())
 
 
-def _draft_attribute(name: str, cells: "pd.Series[str]", *, groups: "pd.Series[str] | None") -> tuple[list[str], str | None]:
+def _draft_attribute(name: str, attribute: str, cells: "pd.Series[str]", *, groups: "pd.Series[str] | None") -> tuple[list[str], str | None]:
     """The attribute's YAML lines, or none and why the column was passed over."""
     named = cells.str.strip()
     found = named[named != ""]
@@ -89,8 +93,6 @@ def _draft_attribute(name: str, cells: "pd.Series[str]", *, groups: "pd.Series[s
     numeric = bool(len(values)) and all(map(_is_number, values))
     if len(values) < 2:
         return [], f"{len(values)} different value"
-    attribute = re.sub(r"\W+", "_", name).strip("_").lower() or "label"
-    attribute = f"a_{attribute}" if not attribute.isidentifier() or attribute in RESERVED_NAMES else attribute
     column = [] if attribute == name else [f"    column: {_text(name)}"]
     if numeric and len(values) > 12:
         middle = found.astype(float).quantile([1 / 3, 2 / 3]).round().drop_duplicates().tolist()
@@ -105,6 +107,16 @@ def _draft_attribute(name: str, cells: "pd.Series[str]", *, groups: "pd.Series[s
     if groups is not None and named.groupby(groups).nunique().max() == 1:
         lines.append("    constant_in_group: true")
     return lines, None
+
+
+def _attribute_name(column: str, used: set[str]) -> str:
+    """The column's name as an attribute may be called, and no other attribute is."""
+    name = re.sub(r"\W+", "_", column).strip("_").lower() or "label"
+    name = f"a_{name}" if not name.isidentifier() or name in RESERVED_NAMES else name
+    number = 2
+    while (free := name if name not in used else f"{name}_{number}") in used:
+        number += 1
+    return free
 
 
 def _is_number(cell: str) -> bool:

@@ -115,6 +115,8 @@ class DecodedLoader:
             prefetch_factor=4 if workers else None,
             pin_memory=pin_memory,
             worker_init_fn=_start_worker,
+            # Its own generator: by default a loader draws from torch's, and dropout would depend on when it did.
+            generator=torch.Generator(),
         )
 
     def batches(self, draws: list[list[Draw]]) -> Iterator[Decoded]:

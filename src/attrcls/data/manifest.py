@@ -14,7 +14,7 @@ import pandas as pd
 
 from attrcls.card import Card
 from attrcls.data.rows import BOX_COLUMNS, read_rows
-from attrcls.errors import Problem, ProblemsError, UserError
+from attrcls.errors import Problem, ProblemsError
 from attrcls.types import MISSING, SPLITS
 
 OnError = Literal["stop", "skip"]
@@ -74,16 +74,17 @@ def build_manifest(cards: Mapping[str, Card], roots: Mapping[str, Path], *, on_e
 
     A row that lacks an attribute misses it. Returns the manifest and, with `on_error="skip"`, the problems whose rows
     were left out. Raises:
-        ProblemsError: rows are bad and `on_error` is "stop"; all of them are listed, with file, row and column.
-        UserError: a table or column is missing, or no row is left.
+        ProblemsError: rows are bad and `on_error` is "stop", or none is left; all of them are listed, with file, row and column.
+        UserError: a table or column is missing.
     """
     classes = {name: tuple(spec.classes) for card in cards.values() for name, spec in card.attributes.items()}
     parts, problems = [], []
     for name, card in cards.items():
         rows, bad_rows, found = read_rows(card, roots[name])
+        rows = rows[~bad_rows]
         straddling, straddled = _straddling_groups(rows, card)
         problems += found + straddled
-        parts.append(rows[~bad_rows & ~straddling])
+        parts.append(rows[~straddling])
     if problems and on_error == "stop":
         count = "1 row is" if len(problems) == 1 else f"{len(problems)} rows or groups are"
         raise ProblemsError(f"{count} not usable", problems, fix=SKIP_ADVICE)
@@ -91,7 +92,7 @@ def build_manifest(cards: Mapping[str, Card], roots: Mapping[str, Path], *, on_e
     for attribute in classes:
         frame[attribute] = frame[attribute].fillna(MISSING).astype(np.int64) if attribute in frame else MISSING
     if frame.empty:
-        raise UserError(f"no usable row in {', '.join(str(root) for root in roots.values())}")
+        raise ProblemsError(f"no usable row in {', '.join(str(root) for root in roots.values())}", problems)
     return Manifest(frame, classes, dict(roots)), problems
 
 

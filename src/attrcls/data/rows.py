@@ -64,7 +64,7 @@ def read_rows(card: Card, root: Path) -> tuple[pd.DataFrame, npt.NDArray[np.bool
 
 def _read_table_rows(card: Card, table: TableSpec, root: Path) -> tuple[pd.DataFrame, _Reading]:
     file = root / table.file
-    cells = read_table(file)
+    cells = read_table(file, encoding=table.encoding)
 
     def column(name: str, what: str) -> Any:
         return cells[find_column(cells, name, file=file, what=what)].to_numpy(dtype=object)
@@ -78,9 +78,11 @@ def _read_table_rows(card: Card, table: TableSpec, root: Path) -> tuple[pd.DataF
     image_root = PurePosixPath(table.images if table.images is not None else card.images.root)
     paths = _folder_paths(card, image_cells, image_root, root, reading) if folders else _file_paths(card, image_cells, image_root, root, reading)
     boxes = _read_boxes(card, [column(name, "boxes") for name in card.box.columns], reading) if card.box else None
+    # With its root, so that 1.jpg of train/ and 1.jpg of test/ are two rows.
+    located = [str(image_root / path) for path in paths]
     keys = column(card.key, "the rows' keys")[positions] if card.key else None
-    columns: dict[str, object] = {"card": card.name, "row_id": _row_ids(keys, paths, boxes, several=folders is not None)}
-    columns["path"] = [str(image_root / path) for path in paths]
+    columns: dict[str, object] = {"card": card.name, "row_id": _row_ids(keys, located, boxes, several=folders is not None)}
+    columns["path"] = located
     for index, name in enumerate(BOX_COLUMNS):
         columns[name] = np.nan if boxes is None else boxes[:, index]
     groups = column(card.group, "the groups")[positions] if card.group else np.full(len(positions), "", dtype=object)

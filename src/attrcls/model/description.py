@@ -46,7 +46,7 @@ class ModelDescription(Spec):
     submission: dict[str, str]
     fallback: dict[str, int]
     precision: str
-    best_epoch: int
+    epoch: int
     scores: dict[str, float | None]
     versions: dict[str, str]
 
@@ -56,9 +56,7 @@ class ModelDescription(Spec):
         return Combiner(self.combine.name, tuple(self.combine.order), tuple(self.combine.radices)) if self.combine else None
 
 
-def describe_model(
-    plan: Plan, *, fallback: Mapping[str, int], precision: str, best_epoch: int, scores: Mapping[str, float | None]
-) -> ModelDescription:
+def describe_model(plan: Plan, *, fallback: Mapping[str, int], precision: str, epoch: int, scores: Mapping[str, float | None]) -> ModelDescription:
     """The description of a model trained by a plan."""
     combiner = combiner_for(plan)
     groups = [card.group for card in plan.cards.values() if card.group]
@@ -81,7 +79,7 @@ def describe_model(
         submission=plan.task.submission,
         fallback=dict(fallback),
         precision=precision,
-        best_epoch=best_epoch,
+        epoch=epoch,
         scores=dict(scores),
         versions=library_versions(),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ class Network(nn.Module):
     def __init__(self, trunk: nn.Module, heads: Mapping[str, SoftmaxHead], *, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.trunk = trunk
-        self.heads = nn.ModuleDict(dict(heads))
+        # A prefix, because an attribute may be called `type` or `train`, which a module may not.
+        self.head_modules = nn.ModuleDict({f"head_{name}": head for name, head in heads.items()})
         self.freeze_trunk = False
         # In units of a byte, so that one multiply and one add normalise a uint8 picture. Not saved: the task says them.
         scale = 1 / (255 * torch.tensor(std))
@@ -27,6 +29,11 @@ class Network(nn.Module):
         self.shift: Tensor
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", (-torch.tensor(mean) * 255 * scale).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def heads(self) -> dict[str, SoftmaxHead]:
+        """The heads by attribute."""
+        return {name.removeprefix("head_"): cast("SoftmaxHead", head) for name, head in self.head_modules.items()}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """uint8 `(batch, 3, px, px)` RGB, or float `(batch, features)`, to float32 logits `(batch, classes)` per head."""
@@ -77,12 +84,12 @@ def build_network(task: Task, class_counts: Mapping[str, Sequence[int]], *, weig
     return Network(trunk.module, heads, mean=image.mean, std=image.std), trunk.loaded
 
 
-def masked_losses(heads: Mapping[str, nn.Module], logits: Mapping[str, Tensor], batch: Batch, *, weights: Mapping[str, float]) -> Losses:
+def masked_losses(heads: Mapping[str, SoftmaxHead], logits: Mapping[str, Tensor], batch: Batch, *, weights: Mapping[str, float]) -> Losses:
     """Each head's mean loss over the samples that have its label; a head without any adds exactly zero."""
     means = {}
     for name, values in logits.items():
         present = batch.present[name]
-        per_sample = heads[name].loss(values, batch.targets[name])  # type: ignore[operator]
+        per_sample = heads[name].loss(values, batch.targets[name])
         # where, not a product: an infinite loss of a masked sample must not become NaN.
         labelled = torch.where(present, per_sample, per_sample.new_zeros(()))
         means[name] = labelled.sum() / present.sum().clamp(min=1)

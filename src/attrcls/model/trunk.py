@@ -3,7 +3,6 @@
 Weights come by torchvision's own names, from a file, or not at all; what was and was not loaded is told.
 """
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +47,7 @@ def build_trunk(name: str, *, px: int, weights: str = "none") -> Trunk:
         loaded = f"{source}: {_load(model, state, without=last, source=source)}"
     parent, _, child = last.rpartition(".")
     setattr(model.get_submodule(parent), child, nn.Identity())
+    _check_size(model, name, px=px)
     # Auxiliary classifiers predict the old classes during training; nothing here uses them.
     for auxiliary in ("aux1", "aux2", "AuxLogits"):
         if hasattr(model, auxiliary):
@@ -57,24 +57,37 @@ def build_trunk(name: str, *, px: int, weights: str = "none") -> Trunk:
     return Trunk(model, features, loaded)
 
 
+def known_trunks() -> list[str]:
+    """The names of torchvision's classification models."""
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
 def _build_model(name: str, *, px: int) -> nn.Module:
-    known = torchvision.models.list_models(module=torchvision.models)
+    known = known_trunks()
     if name not in known:
         raise UserError(f"trunk.name: torchvision has no classification model {name!r}{suggest(name, known)}")
-    accepted = inspect.signature(torchvision.models.get_model_builder(name)).parameters
     options: dict[str, Any] = {"weights": None}
     if name.startswith("vit_"):
         options["image_size"] = px
     if name.startswith("maxvit"):
         options["input_size"] = (px, px)
     if name in {"googlenet", "inception_v3"}:
-        options |= {"init_weights": True, "aux_logits": False}
-    assert "weights" in accepted
+        # Their weights want inputs scaled to ±1, which the model itself makes of ours.
+        options |= {"init_weights": True, "aux_logits": False, "transform_input": True}
     try:
         model: nn.Module = torchvision.models.get_model(name, **options)
     except (ValueError, RuntimeError, AssertionError) as error:
         raise UserError(f"trunk {name} cannot be built for pictures of {px} px: {str(error).splitlines()[0]}; choose another image.px") from error
     return model
+
+
+def _check_size(model: nn.Module, name: str, *, px: int) -> None:
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, px, px))
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"trunk {name} cannot look at pictures of {px} px: {str(error).splitlines()[0]}; choose a larger image.px") from error
+    model.train()
 
 
 def _last_layer(model: nn.Module) -> str:

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning_fabric import Fabric
 
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures
-from attrcls.engine import place
+from attrcls.engine import Engine, place
 from attrcls.prediction.models import TrainedModel, heads_of
 from attrcls.task import ImageSpec
 
@@ -32,7 +31,7 @@ def predict_images(
     paths: Sequence[Path],
     boxes: npt.NDArray[np.float64] | None,
     *,
-    fabric: Fabric,
+    fabric: Engine,
     batch_size: int,
     workers: int,
     advance: Callable[[int], None] = lambda images: None,
@@ -46,7 +45,7 @@ def predict_images(
     rows = sorted(first_of.values())
     place_of = {row: position for position, row in enumerate(rows)}
     source = np.array([place_of[first_of[key]] for key in keys])
-    status, error = ["ok"] * len(rows), [""] * len(rows)
+    status, error = _known_faults([paths[row] for row in rows], boxes[rows] if boxes is not None else None)
     sums = {head: np.zeros((len(rows), len(classes)), dtype=np.float32) for head, classes in heads_of(models).items()}
     for image in dict.fromkeys(model.description.image for model in models):
         same = [model for model in models if model.description.image == image]
@@ -68,12 +67,23 @@ def predict_images(
     return Predictions(probabilities, [status[i] for i in source], [error[i] for i in source])
 
 
+def _known_faults(paths: Sequence[Path], boxes: npt.NDArray[np.float64] | None) -> tuple[list[str], list[str]]:
+    """Status and error of what need not be opened to be refused: rows without a path, or without the box to crop."""
+    status, error = ["ok"] * len(paths), [""] * len(paths)
+    for position, path in enumerate(paths):
+        if path == Path():
+            status[position], error[position] = "missing", "the cell names no picture"
+        elif boxes is not None and not np.isfinite(boxes[position]).all():
+            status[position], error[position] = "unreadable", "the row's box is not four numbers"
+    return status, error
+
+
 class _Runner:
     """The models that look at pictures of one size, and the loader that feeds them."""
 
     def __init__(
         self, models: Sequence[TrainedModel], paths: Sequence[Path], boxes: npt.NDArray[np.float64] | None, *, image: ImageSpec,
-        fabric: Fabric, batch_size: int, workers: int,
+        fabric: Engine, batch_size: int, workers: int,
     ) -> None:  # fmt: skip
         self.models, self.fabric, self.batch_size = models, fabric, batch_size
         pictures = Pictures(paths, boxes if image.crop_boxes else None, image.resize_px, image.fit)
@@ -103,6 +113,6 @@ class _Runner:
         with torch.inference_mode(), self.fabric.autocast():
             for model in self.models:
                 for head, logits in model.network(images).items():
-                    probabilities = model.network.heads[head].probabilities(logits)[:count].cpu().numpy()  # type: ignore[operator]
+                    probabilities = model.network.heads[head].probabilities(logits)[:count].cpu().numpy()
                     outputs[head] = outputs[head] + probabilities if head in outputs else probabilities
         return outputs

@@ -68,7 +68,9 @@ def _read_folder(folder: Path) -> PredictInput:
     if not names:
         raise UserError(f"{folder}: no picture in this folder or below it (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
     names.sort()
-    return PredictInput(pd.DataFrame({"path": names}), "path", [folder / name for name in names])
+    # A name that is not UTF-8 (from an archive packed in cp949, say) cannot be written into a table as it is.
+    told = [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in names]
+    return PredictInput(pd.DataFrame({"path": told}), "path", [folder / name for name in names])
 
 
 def _image_column(table: pd.DataFrame, wanted: str | None, *, file: Path) -> str:
@@ -86,7 +88,7 @@ def _image_column(table: pd.DataFrame, wanted: str | None, *, file: Path) -> str
 
 
 def _look_up(cell: str, bases: Sequence[Path]) -> Path:
-    # A blank cell must not become the folder itself; a path that cannot exist is reported as missing later.
+    # A blank cell must not become the folder itself: an empty path is told as missing later.
     name = cell.strip()
     if not name or "\0" in name:
         return Path()

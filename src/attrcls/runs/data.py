@@ -41,7 +41,7 @@ def run_data(task: str, *, data: Sequence[str | Path] | str | Path = (), overrid
     plan = load_plan(task, overrides=overrides)
     roots = resolve_roots(plan, [data] if isinstance(data, str | Path) else data)
     manifest, problems = build_manifest(plan.cards, roots, on_error="skip")
-    unreadable = find_unreadable(manifest, min_px=plan.task.image.resize_px)
+    unreadable = find_unreadable(manifest, min_px=plan.task.image.resize_px, crop=plan.task.image.crop_boxes)
     manifest = manifest.take(np.array([row for row in range(len(manifest)) if row not in unreadable], dtype=np.int64))
     if len(manifest):
         manifest = split_manifest(manifest, share=plan.task.hold_back.share, seed=plan.task.hold_back.seed)

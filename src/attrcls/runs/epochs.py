@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pandas as pd
-import torch
-from lightning_fabric import Fabric
 
 from attrcls.data.loader import LabelledBatches
 from attrcls.data.manifest import Manifest
-from attrcls.engine import advise_on_memory, precision_of
+from attrcls.engine import Engine, advise_on_memory, precision_of
 from attrcls.model.description import describe_model, jsonable
 from attrcls.runs.folder import RunFolder
 from attrcls.runs.prepare import Prepared, most_frequent
@@ -57,13 +55,14 @@ class TrainRun:
     plan: Plan
     folder: RunFolder
     prepared: Prepared
-    fabric: Fabric
+    fabric: Engine
     state: TrainState
     train: LabelledBatches
     val: LabelledBatches | None
     facts: dict[str, Any]
     view: TrainView
     tracker: Tracker | None = None
+    kept: Validation | None = None
 
     @property
     def val_manifest(self) -> Manifest:
@@ -81,29 +80,52 @@ def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
     task, state = run.plan.task, run.state
     began = time.monotonic()
     run.view.start(told, epochs=task.epochs, warnings=run.prepared.warnings)
-    epoch_began, rows, sums, loss_sum = time.monotonic(), 0, dict.fromkeys(task.heads, 0.0), torch.zeros(())
-    with advise_on_memory(batch_size=task.batch_size):
+    epoch_began, rows, means = time.monotonic(), 0, _Means(list(task.heads))
+    advice = (
+        f"the batch is {task.batch_size}: try --batch-size {max(1, task.batch_size // 2)} --accumulate 2 (the same effective batch), "
+        "a smaller --set image.px=…, a smaller trunk, or --freeze; then run again with --overwrite"
+    )
+    with advise_on_memory(advice):
         for step in fit(state, run.train, task=task, fabric=run.fabric):
             run.view.step(step)
             rows += len(step.rows)
-            loss_sum = loss_sum + step.loss.cpu()
-            for head, value in step.losses.items():
-                sums[head] += float(value)
+            means.add(step)
             if not step.ends_epoch:
                 continue
             seconds = time.monotonic() - epoch_began
-            check_loss(float(loss_sum), epoch=step.epoch)
+            check_loss(float(means.total), epoch=step.epoch)
             row: dict[str, Any] = {
                 "epoch": step.epoch + 1, "lr": step.learning_rate, "seconds": round(seconds, 2), "images_per_second": round(rows / seconds, 1),
-                "train_loss": float(loss_sum) / step.steps_in_epoch,
-                **{f"{head}/train_loss": total / step.steps_in_epoch for head, total in sums.items()},
+                "train_loss": float(means.total) / step.steps_in_epoch,
+                **{f"{head}/train_loss": mean for head, mean in means.values().items()},
             }  # fmt: skip
             _end_epoch(run, row, seconds=time.monotonic() - began)
             if _should_stop_early(run):
                 break
-            epoch_began, rows, sums, loss_sum = time.monotonic(), 0, dict.fromkeys(task.heads, 0.0), torch.zeros(())
-    if run.tracker:
-        _track_confusions(run)
+            epoch_began, rows, means = time.monotonic(), 0, _Means(list(task.heads))
+    if run.tracker and run.kept:
+        for head, predicted in run.kept.scored.predicted().items():
+            names = run.val_manifest.classes[head]
+            run.tracker.log_confusion(head, confusion_matrix(predicted, run.val_manifest.targets(head), classes=len(names)), names)
+
+
+class _Means:
+    """Each head's mean loss over its labelled samples, summed where the losses are so that no step waits for a copy."""
+
+    def __init__(self, heads: Sequence[str]) -> None:
+        self.total: Any = 0.0
+        self._sums: dict[str, Any] = dict.fromkeys(heads, 0.0)
+        self._counts: dict[str, Any] = dict.fromkeys(heads, 0)
+
+    def add(self, step: Step) -> None:
+        self.total = self.total + step.loss
+        for head, loss in step.losses.items():
+            present = step.present[head].sum()
+            self._sums[head] = self._sums[head] + loss * present
+            self._counts[head] = self._counts[head] + present
+
+    def values(self) -> dict[str, float]:
+        return {head: float(total) / int(self._counts[head]) if int(self._counts[head]) else float("nan") for head, total in self._sums.items()}
 
 
 def _end_epoch(run: TrainRun, row: dict[str, Any], *, seconds: float) -> None:
@@ -117,11 +139,14 @@ def _end_epoch(run: TrainRun, row: dict[str, Any], *, seconds: float) -> None:
     state.history.append(row)
     if best:
         state.best_epoch, state.best_score = state.epoch, score
+        save_checkpoint(state, run.folder.best_checkpoint)
+    if best or task.keep == "last":
         _keep_model(run, row, validation)
     save_checkpoint(state, run.folder.last_checkpoint)
     run.folder.write_table("metrics.csv", pd.DataFrame(state.history))
     run.folder.write_status({
         "state": "running", **run.facts, "finished": None, "seconds": round(seconds, 1), "epochs_done": state.epoch, "best_epoch": state.best_epoch,
+        "kept_epoch": state.epoch if task.keep == "last" else state.best_epoch,
         "message": None,
     })  # fmt: skip
     if run.tracker:
@@ -137,10 +162,10 @@ def _keep_model(run: TrainRun, row: Mapping[str, Any], validation: Validation | 
     train = run.prepared.manifest.of_split("train")
     scores = jsonable({key: value for key, value in row.items() if "/" in key})
     description = describe_model(
-        run.plan, fallback=most_frequent(train, run.plan), precision=precision_of(run.fabric), best_epoch=run.state.epoch, scores=scores
+        run.plan, fallback=most_frequent(train, run.plan), precision=precision_of(run.fabric), epoch=run.state.epoch, scores=scores
     )
     save_model(run.state.scored_network, description.model_dump(mode="json"), run.folder.model)
-    save_checkpoint(run.state, run.folder.best_checkpoint)
+    run.kept = validation
     if validation:
         run.folder.write_table("validation.csv", validation.table())
 
@@ -148,13 +173,3 @@ def _keep_model(run: TrainRun, row: Mapping[str, Any], validation: Validation | 
 def _should_stop_early(run: TrainRun) -> bool:
     patience, best = run.plan.task.early_stop_epochs, run.state.best_epoch
     return patience is not None and best is not None and run.state.epoch - best >= patience
-
-
-def _track_confusions(run: TrainRun) -> None:
-    assert run.tracker is not None
-    if run.val is None:
-        return
-    validation = validate(run.state.scored_network, run.val, run.val_manifest, run.plan, fabric=run.fabric)
-    for head, predicted in validation.scored.predicted().items():
-        names = run.val_manifest.classes[head]
-        run.tracker.log_confusion(head, confusion_matrix(predicted, run.val_manifest.targets(head), classes=len(names)), names)

@@ -40,6 +40,7 @@ class _Labelled:
     groups: Sequence[str]
     grouped_by: str
     split: str | None = None
+    problems: Sequence[str] = ()
 
 
 def run_evaluate(
@@ -66,7 +67,7 @@ def run_evaluate(
     """
     models = load_models([Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)])
     root = image_root and Path(image_root)
-    labelled = _from_card(models[0], Path(source), split=split) if truth is None else None
+    labelled = _from_card(models, Path(source), split=split) if truth is None else None
     if labelled is None:
         asked = read_input(Path(source), image_column=image_column, image_root=root or None, encoding=encoding, box=models[0].description.box)
         labelled = _from_tables(models, asked, Path(truth) if truth else None, source=Path(source), split=split, encoding=encoding)
@@ -81,12 +82,13 @@ def run_evaluate(
         predicted, targets, groups, classes={head: len(names) for head, names in classes.items()}, combiner=combiner_of(models)
     )
     names = labelled.asked.table[labelled.asked.image_column]
-    failed = [f"{name}: {why}" for name, why, fine in zip(names, predictions.error, ok, strict=True) if not fine]
+    failed = [*labelled.problems, *(f"{name}: {why}" for name, why, fine in zip(names, predictions.error, ok, strict=True) if not fine)]
     return Evaluated(scores, int(ok.sum()), len(set(groups)), labelled.grouped_by, labelled.split, failed, unlabelled)
 
 
-def _from_card(model: TrainedModel, source: Path, *, split: str | None) -> _Labelled | None:
+def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | None) -> _Labelled | None:
     """The rows of the run's own card, when `source` is a folder in that card's layout."""
+    model = models[0]
     if not source.is_dir() or not (model.run / "config.yaml").exists():
         return None
     config = RunFolder(model.run).read_config()
@@ -94,7 +96,7 @@ def _from_card(model: TrainedModel, source: Path, *, split: str | None) -> _Labe
     fitting = {name: card for name, card in cards.items() if any((source / table.file).is_file() for table in card.tables)}
     if not fitting:
         return None
-    manifest, _ = build_manifest(fitting, dict.fromkeys(fitting, source))
+    manifest, problems = build_manifest(fitting, dict.fromkeys(fitting, source), on_error="skip")
     splits = _known_splits(manifest, model.run)
     chosen = split or next((name for name in ("test", "val") if (splits == name).any()), "train")
     if chosen not in SPLITS:
@@ -105,18 +107,20 @@ def _from_card(model: TrainedModel, source: Path, *, split: str | None) -> _Labe
     frame = manifest.frame
     boxes = manifest.boxes() if model.description.box else None
     asked = PredictInput(pd.DataFrame({"path": frame["path"]}), "path", manifest.image_paths(), boxes)
-    heads = model.description.attributes
-    targets = {head: manifest.targets(head) for head in manifest.classes if head in heads or model.description.combine}
+    targets = {head: manifest.targets(head) for head in manifest.classes}
     groups = frame["group"].where(frame["group"] != "", "row " + frame["row_id"])
-    return _Labelled(asked, targets, list(groups), "group" if (frame["group"] != "").any() else "row", chosen)
+    return _Labelled(asked, targets, list(groups), "group" if (frame["group"] != "").any() else "row", chosen, [str(problem) for problem in problems])
 
 
 def _known_splits(manifest: Manifest, run: Path) -> "pd.Series[str]":
-    """The card's own splits; a row without one belongs where this run's training put it, or to test if it is new."""
+    """Where this run's training put a row; a new row belongs where the card says, else to test, unless its group trained."""
     keys = list(zip(manifest.frame["card"], manifest.frame["row_id"], strict=True))
     table = read_table(run / "splits.csv")
     trained = dict(zip(zip(table["card"], table["row_id"], strict=True), table["split"], strict=True))
-    return pd.Series([given or trained.get(key, "test") for key, given in zip(keys, manifest.frame["split"], strict=True)])
+    learned = set(table["group"][table["split"] == "train"]) - {""}
+    groups = manifest.frame["group"]
+    new = ["train" if group in learned else given or "test" for group, given in zip(groups, manifest.frame["split"], strict=True)]
+    return pd.Series([trained.get(key, otherwise) for key, otherwise in zip(keys, new, strict=True)])
 
 
 def _from_tables(
@@ -126,10 +130,12 @@ def _from_tables(
     if truth is not None:
         file = truth
         table = _matched(read_table(truth, encoding=encoding), asked, truth)
-    targets = _targets(models, table, file=file)
+    targets = _targets(models, table, list(asked.table[asked.image_column]), file=file)
     group = models[0].description.group_column
     grouped = next((each for each in (table, asked.table) if group in each.columns), None)
-    groups = grouped[group] if grouped is not None and group else asked.table[asked.image_column]
+    pictures = asked.table[asked.image_column]
+    # A row with a blank group stands alone; one big group of them would widen the intervals.
+    groups = grouped[group].where(grouped[group] != "", "picture " + pictures) if grouped is not None and group else pictures
     rows = np.ones(len(table), dtype=bool)
     if split is not None:
         column = find_column(asked.table, "split", file=source, what="the splits (--split)")
@@ -157,7 +163,7 @@ def _matched(truth: pd.DataFrame, asked: PredictInput, file: Path) -> pd.DataFra
     return matched.fillna("").reset_index()
 
 
-def _targets(models: Sequence[TrainedModel], table: pd.DataFrame, *, file: Path) -> dict[str, IntArray]:
+def _targets(models: Sequence[TrainedModel], table: pd.DataFrame, pictures: Sequence[str], *, file: Path) -> dict[str, IntArray]:
     attributes = {head: spec for model in models for head, spec in model.description.attributes.items()}
     combiner = combiner_of(models)
     problems: list[Problem] = []
@@ -171,14 +177,14 @@ def _targets(models: Sequence[TrainedModel], table: pd.DataFrame, *, file: Path)
             try:
                 values[position] = MISSING if cell == "" else spec.index_of(cell)
             except ValueError as error:
-                problems.append(Problem(str(file), str(error), row=position + 1, column=column))
+                problems.append(Problem(str(file), f"{pictures[position]}: {error}", column=column))
         targets[head] = values
     if not targets and combiner and combiner.name in table.columns:
         codes = pd.to_numeric(table[combiner.name].replace("", str(MISSING)), errors="coerce").to_numpy(dtype=np.float64)
         for place in np.flatnonzero(~((codes >= MISSING) & (codes < combiner.size) & (codes % 1 == 0))):
             found = table[combiner.name].iloc[place]
             problems.append(
-                Problem(str(file), f"expected a code from 0 to {combiner.size - 1}, found {found!r}", row=int(place) + 1, column=combiner.name)
+                Problem(str(file), f"{pictures[int(place)]}: expected a code from 0 to {combiner.size - 1}, found {found!r}", column=combiner.name)
             )
         if not problems:
             targets = combiner.decode(codes.astype(np.int64))

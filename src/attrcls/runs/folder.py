@@ -105,6 +105,7 @@ def open_run_folder(path: Path, *, resume: bool, overwrite: bool) -> RunFolder:
     occupied = path.is_dir() and any(path.iterdir())
     if occupied and not (path / "status.json").exists():
         raise UserError(f"--out {path}: this folder holds other files and no run; name a new folder")
+    RunFolder(path).read_status()  # Another program's status.json is not a run's, and what lies beside it is not ours to remove.
     if occupied and not (resume or overwrite):
         raise UserError(f"--out {path} already holds a run; name another folder, go on with --resume, or replace it with --overwrite")
     return RunFolder(path)

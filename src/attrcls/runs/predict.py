@@ -27,6 +27,7 @@ class Predicted:
     models: Sequence[TrainedModel]
     predictions: Predictions
     fallen_back: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
     @property
     def failed(self) -> int:
@@ -77,7 +78,10 @@ def run_predict(
         table = prediction_table(asked, predictions, classes=classes, combiner=combiner, probabilities=probabilities)
     if out:
         write_table(table, out)
-    return Predicted(table, asked, models, predictions, fallen_back)
+    warnings = []
+    if models[0].description.box and asked.boxes is None:
+        warnings.append("this model was trained on pictures cropped to their boxes, and the input has no boxes: it saw whole pictures")
+    return Predicted(table, asked, models, predictions, fallen_back, warnings)
 
 
 def predict_rows(
@@ -101,5 +105,5 @@ def predict_rows(
     # A handful of pictures is read sooner than worker processes start.
     workers = (default_workers() if workers is None else workers) if len(asked.paths) > batch_size else 0
     advance = started(len(asked.paths))
-    with advise_on_memory(batch_size=batch_size):
+    with advise_on_memory(f"the batch is {batch_size}: try --batch-size {max(1, batch_size // 2)}"):
         return predict_images(models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, workers=workers, advance=advance)

@@ -1,18 +1,23 @@
 """From a task's name to a checked, split manifest: the first half of every story that starts from a task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from attrcls.combine import combiner_for
+from attrcls.data.augment import RECIPES, Augmenter
 from attrcls.data.check import find_unreadable
 from attrcls.data.manifest import SKIP_ADVICE, Manifest, OnError, build_manifest
 from attrcls.data.split import split_manifest
 from attrcls.errors import Problem, ProblemsError, UserError
+from attrcls.model.heads import HEADS
+from attrcls.model.losses import LOSSES
+from attrcls.model.trunk import known_trunks
 from attrcls.spec import suggest
-from attrcls.task import Plan, Task
+from attrcls.task import Plan
+from attrcls.training.optim import SCHEDULES
 from attrcls.types import MISSING
 
 
@@ -35,7 +40,7 @@ def prepare_data(plan: Plan, data: Sequence[str | Path], *, on_error: OnError = 
     """
     roots = resolve_roots(plan, data)
     manifest, problems = build_manifest(plan.cards, roots, on_error=on_error)
-    unreadable = find_unreadable(manifest, min_px=plan.task.image.resize_px)
+    unreadable = find_unreadable(manifest, min_px=plan.task.image.resize_px, crop=plan.task.image.crop_boxes)
     if unreadable and on_error == "stop":
         raise ProblemsError(f"{len(unreadable)} pictures cannot be read", list(unreadable.values()), fix=SKIP_ADVICE)
     manifest = manifest.take(np.array([row for row in range(len(manifest)) if row not in unreadable], dtype=np.int64))
@@ -97,16 +102,40 @@ def check_labels(manifest: Manifest, *, heads: Sequence[str]) -> list[str]:
     return warnings
 
 
-def check_monitor(task: Task) -> None:
-    """Raises:
-    UserError: the task's `monitor` is not a metric that its validation will have.
+def check_names(plan: Plan) -> None:
+    """Look up every name that the task takes from a table, before anything is read.
+
+    Raises:
+        ProblemsError: names that no table has; all of them, each with its key and the nearest right one.
+        UserError: an explicit augmentation list that cannot be built.
     """
+    task = plan.task
     known = ["val_loss", "mean/top1", "mean/f1"]
     known += [f"{head}/{metric}" for head in task.heads for metric in ("val_loss", "top1", "precision", "recall", "f1")]
     if task.combine and set(task.combine.order) <= set(task.heads):
         known += [f"{task.combine.name}/top1", f"{task.combine.name}/f1"]
-    if task.monitor not in known:
-        raise UserError(f"monitor: no metric {task.monitor!r}{suggest(task.monitor, known)} (metrics: {', '.join(known)})")
+    looked_up: list[tuple[str, str, Collection[str]]] = [
+        ("trunk.name", task.trunk.name, known_trunks()),
+        ("schedule.name", task.schedule.name, SCHEDULES),
+        ("monitor", task.monitor, known),
+        *((f"heads.{head}.kind", spec.kind, HEADS) for head, spec in task.heads.items()),
+        *((f"heads.{head}.loss", spec.loss, LOSSES) for head, spec in task.heads.items()),
+    ]
+    if isinstance(task.augment, str):
+        looked_up.append(("augment", task.augment, RECIPES))
+    file = plan.found.path.name
+    problems = [
+        Problem(file, f"{key}: expected one of {_some(table)}, found {name!r}{suggest(name, table)}")
+        for key, name, table in looked_up
+        if name not in table
+    ]
+    if problems:
+        raise ProblemsError(f"task {task.name}: unknown names", problems)
+    Augmenter(task.augment, px=task.image.px)
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join(list(names)[:8]) + (", …" if len(names) > 8 else "")
 
 
 def most_frequent(manifest: Manifest, plan: Plan) -> dict[str, int]:
@@ -116,8 +145,10 @@ def most_frequent(manifest: Manifest, plan: Plan) -> dict[str, int]:
     if combiner and all(attribute in manifest.classes for attribute in combiner.order):
         codes = combiner.encode({attribute: manifest.targets(attribute) for attribute in combiner.order})
         codes = codes[codes != MISSING]
-        if len(codes):
-            frequent[combiner.name] = int(np.argmax(np.bincount(codes, minlength=combiner.size)))
+        if not len(codes):
+            # No row has all of the labels (they come from different cards): the code of each one's most frequent class.
+            codes = combiner.encode({attribute: [int(np.argmax(manifest.class_counts(attribute)))] for attribute in combiner.order})
+        frequent[combiner.name] = int(np.argmax(np.bincount(codes, minlength=combiner.size)))
     return frequent
 
 

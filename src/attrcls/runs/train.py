@@ -5,19 +5,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric import Fabric
-
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, LabelledBatches, PictureDataset, Pictures, default_workers
 from attrcls.data.manifest import Manifest, OnError
-from attrcls.engine import place, precision_of, seed_everything, start_engine
+from attrcls.engine import Engine, place, precision_of, seed_everything, start_engine
 from attrcls.errors import UserError
 from attrcls.files import write_text
 from attrcls.model.description import library_versions
 from attrcls.model.network import build_network
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
 from attrcls.runs.folder import RunFolder, open_run_folder, record_end
-from attrcls.runs.prepare import Prepared, check_monitor, prepare_data
+from attrcls.runs.prepare import Prepared, check_names, prepare_data
 from attrcls.runs.validation import split_table
 from attrcls.task import Plan, load_plan
 from attrcls.training.checkpoint import load_checkpoint
@@ -55,25 +53,29 @@ def run_train(
         AttrclsError: the disk is full, memory ran out, or training diverged.
     """
     plan = load_plan(task, overrides=overrides, changes=changes, heads=heads)
-    check_monitor(plan.task)
+    check_names(plan)
     folder = open_run_folder(Path(out or Path("runs") / plan.task.name), resume=resume, overwrite=overwrite)
     if resume and folder.read_status().get("state") == "finished":
+        _check_same_run(folder, _specs(plan))
         return folder.path
     fabric = start_engine(device=device, precision=precision)
     prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit)
     # A resumed run's weights come from its checkpoint: the file that gave the first ones may be gone.
     resumes = resume and folder.last_checkpoint.exists()
+    if resume and not resumes and folder.read_status().get("epochs_done", 0):
+        raise UserError(f"--resume: {folder.last_checkpoint} is missing, though epochs were done; train anew with --overwrite")
     state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
     train, val = _build_batches(plan, prepared.manifest, workers=default_workers() if workers is None else workers, pin=fabric.device.type == "cuda")
     config = _resolved_config(plan, prepared, fabric, weights_loaded=loaded, limit=limit)
     facts = _facts(plan, prepared, fabric)
     if resumes:
         _check_same_run(folder, config)
+        _check_same_limit(folder, limit)
         load_checkpoint(state, folder.last_checkpoint)
         place(state.network, fabric)
         loaded = f"resumed after epoch {state.epoch}"
     else:
-        # Only now, when nothing of the user's can be wrong any more, does an earlier run give way.
+        # Only now, when task, data and weights are known to be good, does an earlier run give way.
         folder.clear()
         folder.write_status({"state": "running", **facts, "epochs_done": 0})
         folder.write_config(config)
@@ -88,7 +90,9 @@ def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping
     """Run the epochs; however they end, the run directory and the tracked run say so."""
     failed = True
     try:
-        run.folder.write_status({"state": "running", **run.facts, "finished": None, "epochs_done": run.state.epoch, "message": None, "seconds": 0.0})
+        before = {"seconds": 0.0, **run.folder.read_status()}
+        before.pop("format_version", None)
+        run.folder.write_status({**before, **run.facts, "state": "running", "finished": None, "epochs_done": run.state.epoch, "message": None})
         if wandb_project:
             run.tracker = Tracker(
                 project=wandb_project, name=run.folder.path.name, config=config, folder=run.folder.path, run_id=run.state.tracking_id
@@ -105,7 +109,7 @@ def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping
             run.tracker.finish(run.folder.model, failed=failed)
 
 
-def _build_state(plan: Plan, prepared: Prepared, fabric: Fabric, *, weights: str) -> tuple[TrainState, str]:
+def _build_state(plan: Plan, prepared: Prepared, fabric: Engine, *, weights: str) -> tuple[TrainState, str]:
     seed_everything(plan.task.seed)
     train = prepared.manifest.of_split("train")
     network, loaded = build_network(plan.task, {head: train.class_counts(head).tolist() for head in plan.task.heads}, weights=weights)
@@ -123,10 +127,9 @@ def _build_batches(plan: Plan, manifest: Manifest, *, workers: int, pin: bool) -
     )
 
 
-def _resolved_config(plan: Plan, prepared: Prepared, fabric: Fabric, *, weights_loaded: str, limit: int | None) -> dict[str, Any]:
+def _resolved_config(plan: Plan, prepared: Prepared, fabric: Engine, *, weights_loaded: str, limit: int | None) -> dict[str, Any]:
     return {
-        "task": plan.task.model_dump(mode="json"),
-        "cards": {name: card.model_dump(mode="json") for name, card in plan.cards.items()},
+        **_specs(plan),
         "run": {
             "data": {name: str(root) for name, root in prepared.roots.items()},
             "image_roots": {name: str(root.resolve()) for name, root in prepared.roots.items()},
@@ -139,7 +142,11 @@ def _resolved_config(plan: Plan, prepared: Prepared, fabric: Fabric, *, weights_
     }
 
 
-def _facts(plan: Plan, prepared: Prepared, fabric: Fabric) -> dict[str, Any]:
+def _specs(plan: Plan) -> dict[str, Any]:
+    return {"task": plan.task.model_dump(mode="json"), "cards": {name: card.model_dump(mode="json") for name, card in plan.cards.items()}}
+
+
+def _facts(plan: Plan, prepared: Prepared, fabric: Engine) -> dict[str, Any]:
     """What `status.json` says of the run from its first moment."""
     splits = prepared.manifest.frame["split"].value_counts()
     return {
@@ -170,7 +177,10 @@ def _check_same_run(folder: RunFolder, config: Mapping[str, Any]) -> None:
         changed = _first_difference(before.get(part), config[part])
         if changed:
             raise UserError(f"--resume: the run in {folder.path} was started with another {what}: {changed}; {CONFIG_HINT}")
-    changed = _first_difference(before.get("run", {}).get("limit"), config["run"]["limit"], key="--limit")
+
+
+def _check_same_limit(folder: RunFolder, limit: int | None) -> None:
+    changed = _first_difference(folder.read_config().get("run", {}).get("limit"), limit, key="--limit")
     if changed:
         raise UserError(f"--resume: {changed}; {CONFIG_HINT}")
 
@@ -194,7 +204,9 @@ def _told(run: TrainRun, loaded: str) -> dict[str, str]:
     return {
         "task": f"{where}: {plan.task.title or plan.task.name}",
         "cards": ", ".join(f"{name} ({'bundled' if plan.found_cards[name].bundled else plan.found_cards[name].path})" for name in plan.cards),
-        "rows": rows + (f", {groups:,} groups" if groups else "") + (f", {len(run.prepared.skipped)} skipped" if run.prepared.skipped else ""),
+        "rows": rows
+        + (f", {groups:,} groups" if groups else "")
+        + (f", some left out for {len(run.prepared.skipped)} problems (skipped.txt)" if run.prepared.skipped else ""),
         "heads": ", ".join(f"{head} ({len(manifest.classes[head])})" for head in plan.task.heads),
         "trunk": f"{plan.task.trunk.name}, {plan.task.image.px} px; {loaded}",
         "device": f"{run.facts['device']}, {run.facts['precision']}",

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from lightning_fabric import Fabric
 
 from attrcls.combine import Combiner, combiner_for
 from attrcls.data.loader import LabelledBatches
 from attrcls.data.manifest import Manifest
 from attrcls.data.rows import BOX_COLUMNS
+from attrcls.engine import Engine
 from attrcls.model.network import Network
 from attrcls.task import Plan, Task
 from attrcls.training.metrics import score_all
@@ -54,7 +54,7 @@ class Validation:
         return pd.DataFrame(columns)
 
 
-def validate(network: Network, batches: LabelledBatches, manifest: Manifest, plan: Plan, *, fabric: Fabric) -> Validation:
+def validate(network: Network, batches: LabelledBatches, manifest: Manifest, plan: Plan, *, fabric: Engine) -> Validation:
     """Score the validation rows with the network as it is."""
     return Validation(score_batches(network, batches.in_order(), fabric=fabric), manifest, combiner_for(plan))
 

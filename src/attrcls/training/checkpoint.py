@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from attrcls.errors import UserError
+from attrcls.errors import AttrclsError, UserError
 from attrcls.files import write_json, write_with
 from attrcls.training.loop import TrainState
 
@@ -75,7 +75,10 @@ def save_model(network: torch.nn.Module, description: Mapping[str, Any], folder:
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str, str]) -> None:
     """A safetensors file, whole or not at all; tensors are copied to the CPU in the plain memory layout."""
     plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    write_with(path, lambda temporary: safetensors.torch.save_file(plain, temporary, metadata=dict(metadata)))
+    try:
+        write_with(path, lambda temporary: safetensors.torch.save_file(plain, temporary, metadata=dict(metadata)))
+    except safetensors.SafetensorError as error:
+        raise AttrclsError(f"could not write {path}: {error}; the old file, if any, is untouched") from error
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from torch.optim.swa_utils import AveragedModel
 
+from attrcls.engine import Engine
 from attrcls.errors import AttrclsError, UserError
 from attrcls.model.network import Network, masked_losses
 from attrcls.task import Task
@@ -49,11 +49,10 @@ class TrainState:
         return averaged
 
 
-def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Fabric) -> Iterator[Step]:
+def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine) -> Iterator[Step]:
     """Train from `state.epoch` to the task's last epoch, yielding one Step per batch after the weights may have changed.
 
     The consumer owns `state` between Steps. Raises:
-        AttrclsError: the loss is no longer a finite number.
         UserError: a batch is too small for the trunk's BatchNorm.
     """
     weights = {head: spec.weight for head, spec in task.heads.items()}
@@ -71,7 +70,7 @@ def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Fabric
             factor = learning_rate_factor(task.schedule, step=update, steps_per_epoch=updates_per_epoch, epochs=task.epochs)
             set_learning_rates(state.optimiser, factor)
             logits = _forward(network, batch)
-            losses = masked_losses(state.network.heads, logits, batch, weights=weights)  # type: ignore[arg-type]
+            losses = masked_losses(state.network.heads, logits, batch, weights=weights)
             if losses.total.requires_grad:
                 fabric.backward(losses.total / _batches_in_update(index, labelled.steps_per_epoch, task.optimiser.accumulate))
             if (index + 1) % task.optimiser.accumulate == 0 or index + 1 == labelled.steps_per_epoch:

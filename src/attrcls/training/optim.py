@@ -22,7 +22,7 @@ def build_optimiser(network: Network, spec: OptimiserSpec) -> torch.optim.Optimi
     Each group keeps its top rate as `top_lr`. Biases and normalisation scales, one-dimensional all, do not decay.
     """
     groups: list[dict[str, Any]] = []
-    for name, module, rate in (("trunk", network.trunk, spec.trunk_lr or spec.lr), ("heads", network.heads, spec.lr)):
+    for name, module, rate in (("trunk", network.trunk, spec.trunk_lr or spec.lr), ("heads", network.head_modules, spec.lr)):
         for decays in (True, False):
             parameters = [p for p in module.parameters() if (p.ndim > 1) == decays]
             decay = spec.weight_decay if decays else 0.0

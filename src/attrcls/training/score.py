@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning_fabric import Fabric
 
+from attrcls.engine import Engine
 from attrcls.model.network import Network, masked_losses
 from attrcls.types import Batch
 
@@ -24,7 +24,7 @@ class Scored:
         return {head: values.argmax(axis=1).astype(np.int64) for head, values in self.probabilities.items()}
 
 
-def score_batches(network: Network, batches: Iterator[Batch], *, fabric: Fabric) -> Scored:
+def score_batches(network: Network, batches: Iterator[Batch], *, fabric: Engine) -> Scored:
     """Run the network in eval mode over all batches."""
     network.eval()
     probabilities: dict[str, list[npt.NDArray[np.float32]]] = {head: [] for head in network.heads}
@@ -34,11 +34,11 @@ def score_batches(network: Network, batches: Iterator[Batch], *, fabric: Fabric)
         for batch in batches:
             batch = batch.to(fabric.device)
             logits = network(batch.images)
-            losses = masked_losses(network.heads, logits, batch, weights=dict.fromkeys(network.heads, 1.0))  # type: ignore[arg-type]
+            losses = masked_losses(network.heads, logits, batch, weights=dict.fromkeys(network.heads, 1.0))
             for head, values in logits.items():
                 present = int(batch.present[head].sum())
                 sums[head] += float(losses.heads[head]) * present
                 counts[head] += present
-                probabilities[head].append(network.heads[head].probabilities(values).cpu().numpy())  # type: ignore[operator]
+                probabilities[head].append(network.heads[head].probabilities(values).cpu().numpy())
     joined = {head: np.concatenate(parts) for head, parts in probabilities.items()}
     return Scored(joined, {head: sums[head] / counts[head] if counts[head] else float("nan") for head in sums})
