@@ -79,7 +79,7 @@ def summarise() -> None:
         for start in ("pretrained", "untrained"):
             found = [json.loads(file.read_text())["figure"] for file in sorted(RESULTS.glob(f"{pack}-{start}-*.json"))]
             if found:
-                spread = statistics.stdev(found)
+                spread = statistics.stdev(found) if len(found) > 1 else float("nan")
                 print(f"{pack:9} {start:10} {figure:14} {statistics.mean(found):.3f} ± {spread:.3f}  ({', '.join(f'{each:.3f}' for each in found)})")
 
 

@@ -159,7 +159,7 @@ def test_evaluate_never_calls_a_row_that_trained_a_test_row(cli, squares, tmp_pa
     ("truth", "expected"),
     [
         ("ImageID,code\np00_0.jpg,6\n", "expected a code from 0 to 5, found '6'"),
-        ("ImageID,colour\np00_0.jpg,mauve\n", "row"),
+        ("ImageID,colour\np00_0.jpg,mauve\n", "p00_0.jpg: expected one of red, green, blue, found 'mauve'"),
         ("ImageID,other\np00_0.jpg,1\n", "no column holds labels"),
         ("ImageID,code\nelse.jpg,1\n", "none of its 1 pictures is in the input"),
         ("ImageID,code\np00_0.jpg,1\np00_0.jpg,2\n", "more than once"),

@@ -41,7 +41,7 @@ def draft_card(path: Path, *, root: str = ".", encoding: str | None = None) -> s
         passed_over += [f"#   {name}: {why}"] if why else []
     if not attributes:
         raise UserError(f"{path}: no column looks like labels: expected one with 2 to {MAX_CLASSES} different values")
-    root = _image_root(table[image], path.parent)
+    image_root = _image_root(table[image], path.parent)
     known = [
         f"group: {_text(group)}  # rows of one {group} never straddle splits"
         if group
@@ -55,7 +55,7 @@ def draft_card(path: Path, *, root: str = ".", encoding: str | None = None) -> s
             f"title: {_text(path.stem)}",
             f"root: {_text(root)}  # where the table lies, as seen from this file",
             f"tables: [{{file: {_text(path.name)}, encoding: {encoding}}}]" if encoding else f"tables: [{_text(path.name)}]",
-            f"images: {{root: {_text(root)}, column: {_text(image)}}}",
+            f"images: {{root: {_text(image_root)}, column: {_text(image)}}}",
             *known,
             "attributes:",
             *attributes,
