@@ -8,6 +8,7 @@ import typer
 from attrcls.cli.shell import ROWS_FAILED, count, out, reported, warn
 
 if TYPE_CHECKING:
+    from attrcls.evaluation import Interval
     from attrcls.runs.evaluate import Evaluated
 
 SHOWN_FAILURES = 20
@@ -65,14 +66,19 @@ def _show(evaluated: "Evaluated") -> None:
         out.print(f"{count(evaluated.unlabelled, 'row')} without any label did not count")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
-    metrics = list(dict.fromkeys(name.rpartition("/")[2] for name in evaluated.scores))
-    for metric in metrics:
-        table.add_column({"top1": "top-1", "f1": "macro-F1"}.get(metric, f"macro {metric}"), justify="right")
+    # Top-1 and macro-F1 with their intervals, the rest without: so a row fits into 80 columns.
+    for title, no_wrap in (("top-1", True), ("macro-F1", True), ("precision", False), ("recall", False)):
+        table.add_column(title, no_wrap=no_wrap)
     for head in dict.fromkeys(name.rpartition("/")[0] for name in evaluated.scores):
-        cells = [evaluated.scores.get(f"{head}/{metric}") for metric in metrics]
-        texts = [
-            "" if cell is None else "no labels" if cell.value != cell.value else f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]"
-            for cell in cells
-        ]
+        cells = [evaluated.scores.get(f"{head}/{metric}") for metric in ("top1", "f1", "precision", "recall")]
+        texts = [_told(cell, interval=index < 2) for index, cell in enumerate(cells)]
         table.add_row("mean of heads" if head == "mean" else head, *texts)
     out.print(table)
+
+
+def _told(cell: "Interval | None", *, interval: bool) -> str:
+    if cell is None:
+        return ""
+    if cell.value != cell.value:
+        return "no labels"
+    return f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]" if interval else f"{cell.value:.3f}"
