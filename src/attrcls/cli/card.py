@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from attrcls.cli.options import Encoding
 from attrcls.cli.shell import out, reported
 
 app = typer.Typer(help="Make a data card.", no_args_is_help=True)
@@ -21,7 +22,7 @@ def card() -> None:
 def init(
     table: Annotated[Path, typer.Argument(help="a table of labels")],
     out_file: Annotated[Path | None, typer.Option("--out", help="the card [default: TABLE.card.yaml beside the table; - prints it]")] = None,
-    encoding: Annotated[str | None, typer.Option(help="the table's encoding [default: UTF-8, then cp949]")] = None,
+    encoding: Encoding = None,
     task: Annotated[bool, typer.Option("--task/--no-task", help="draft a task for it as well")] = True,
 ) -> None:
     """Draft a data card, and a task for it, from the columns of a table."""

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from attrcls.cli.options import Overrides
 from attrcls.cli.shell import out, reported
 
 
@@ -31,7 +32,7 @@ def list_specs() -> None:
 @reported
 def show_config(
     task: Annotated[str, typer.Argument(help="a bundled task or a YAML file")],
-    overrides: Annotated[list[str], typer.Option("--set", help="override any key, such as heads.age.weight=2; may be repeated")] = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Print a task's whole resolved config: every key with its value, and the cards it names."""
     import yaml

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from attrcls.cli.options import DataDirs, Overrides
 from attrcls.cli.shell import ROWS_FAILED, count, err, out, reported, warn
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ BAR_WIDTH = 24
 @reported
 def data(
     task: Annotated[str, typer.Argument(help="a bundled task or a YAML file")],
-    data_dirs: Annotated[list[str], typer.Option("--data", help="folder of the card's data; with several cards CARD=DIR, once each")] = [],  # noqa: B006
-    overrides: Annotated[list[str], typer.Option("--set", help="override any key; may be repeated")] = [],  # noqa: B006
+    data_dirs: DataDirs = [],  # noqa: B006
+    overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Show a task's data: class counts by split, missing labels, groups, image sizes, and what cannot be read."""
     from attrcls.runs.data import run_data

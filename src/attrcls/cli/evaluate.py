@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, ImageRoot, Precision, Workers
 from attrcls.cli.shell import ROWS_FAILED, count, out, reported, warn
 
 if TYPE_CHECKING:
@@ -20,13 +21,13 @@ def evaluate(
     truth: Annotated[Path | None, typer.Option(help="a table with the labels, matched by the picture's name")] = None,
     split: Annotated[str | None, typer.Option(help="which rows [default: test, else val]")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="write the scores here as well")] = None,
-    image_column: Annotated[str | None, typer.Option(help="the table's column of pictures [default: found by its name]")] = None,
-    image_root: Annotated[Path | None, typer.Option(help="where the table's pictures lie [default: beside it, or in images/]")] = None,
-    encoding: Annotated[str | None, typer.Option(help="the tables' encoding [default: UTF-8, then cp949]")] = None,
-    batch_size: Annotated[int, typer.Option(help="pictures per batch")] = 64,
-    workers: Annotated[int | None, typer.Option(min=0, help="processes that decode [default: one per core]")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, 32 or bf16")] = "auto",
+    image_column: ImageColumn = None,
+    image_root: ImageRoot = None,
+    encoding: Encoding = None,
+    batch_size: BatchSize = 64,
+    workers: Workers = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
 ) -> None:
     """Score runs on a labelled set, with 95 % intervals. The set is a table with labels, or a folder in the card's layout."""
     from attrcls.errors import UserError

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, ImageRoot, Precision, Workers
 from attrcls.cli.shell import ROWS_FAILED, count, err, out, reported, warn
 
 SHOWN_ROWS = 20
@@ -16,13 +17,13 @@ def predict(
     csv: Annotated[Path | None, typer.Option("--csv", help="where the table goes: .csv, .jsonl or .parquet")] = None,
     submission: Annotated[bool, typer.Option("--submission", help="write exactly the task's submission columns")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="one column per class as well")] = False,
-    image_column: Annotated[str | None, typer.Option(help="the table's column of pictures [default: found by its name]")] = None,
-    image_root: Annotated[Path | None, typer.Option(help="where the table's pictures lie [default: beside it, or in images/]")] = None,
-    encoding: Annotated[str | None, typer.Option(help="the table's encoding [default: UTF-8, then cp949]")] = None,
-    batch_size: Annotated[int, typer.Option(help="pictures per batch")] = 64,
-    workers: Annotated[int | None, typer.Option(min=0, help="processes that decode [default: one per core]")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, 32 or bf16")] = "auto",
+    image_column: ImageColumn = None,
+    image_root: ImageRoot = None,
+    encoding: Encoding = None,
+    batch_size: BatchSize = 64,
+    workers: Workers = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
 ) -> None:
     """Predict every picture: one output row per input row, in order. Exit code 3 when some rows could not be read."""
     from attrcls.errors import UserError

@@ -5,13 +5,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from attrcls.cli.options import DataDirs, Device, Overrides, Precision, Workers
 from attrcls.cli.shell import INTERRUPTED, err, out, reported, say_error
 
 
 @reported
 def train(
     task: Annotated[str, typer.Argument(help="a bundled task (attrcls list) or a YAML file")],
-    data: Annotated[list[str], typer.Option("--data", help="folder of the card's data; with several cards CARD=DIR, once each")] = [],  # noqa: B006
+    data: DataDirs = [],  # noqa: B006
     out_dir: Annotated[Path | None, typer.Option("--out", help="run directory [default: runs/TASK]")] = None,
     weights: Annotated[str | None, typer.Option(help="DEFAULT or a named set of torchvision, a file, or none")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over the train rows")] = None,
@@ -21,10 +22,10 @@ def train(
     heads: Annotated[str | None, typer.Option(help="train only these heads, such as mask,age")] = None,
     freeze: Annotated[bool | None, typer.Option("--freeze/--no-freeze", help="train the heads only")] = None,
     accumulate: Annotated[int | None, typer.Option(help="batches per update")] = None,
-    overrides: Annotated[list[str], typer.Option("--set", help="override any key, such as heads.age.weight=2; may be repeated")] = [],  # noqa: B006
-    workers: Annotated[int | None, typer.Option(min=0, help="processes that decode [default: one per core]")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, 32 or bf16")] = "auto",
+    overrides: Overrides = [],  # noqa: B006
+    workers: Workers = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
     limit: Annotated[int | None, typer.Option(min=1, help="use at most so many rows of each split")] = None,
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="stop, or skip rows that cannot be used")] = "stop",
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,

@@ -1,0 +1,16 @@
+"""Options that several commands share, declared once so that they read and behave alike."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataDirs = Annotated[list[str], typer.Option("--data", help="folder of the card's data; with several cards CARD=DIR, once each")]
+Overrides = Annotated[list[str], typer.Option("--set", help="override any key, such as heads.age.weight=2; may be repeated")]
+ImageColumn = Annotated[str | None, typer.Option(help="the table's column of pictures [default: found by its name]")]
+ImageRoot = Annotated[Path | None, typer.Option(help="where the table's pictures lie [default: beside it, or in images/]")]
+Encoding = Annotated[str | None, typer.Option(help="the table's encoding [default: UTF-8, then cp949]")]
+BatchSize = Annotated[int, typer.Option(help="pictures per batch")]
+Workers = Annotated[int | None, typer.Option(min=0, help="processes that decode [default: one per core]")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
+Precision = Annotated[str, typer.Option(help="auto, 32 or bf16")]
