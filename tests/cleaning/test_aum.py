@@ -1,0 +1,54 @@
+import pytest
+import torch
+from aum import AUMCalculator
+
+from attrcls.cleaning.aum import MarginSums, margins_of
+
+
+def test_a_hand_worked_margin_is_the_given_logit_minus_the_largest_other():
+    logits = torch.tensor([[2.0, 5.0, 1.0], [2.0, 5.0, 1.0], [3.0, 3.0, 0.0]])
+    assert margins_of(logits, torch.tensor([0, 1, 0])).tolist() == [-3.0, 3.0, 0.0]
+
+
+def test_the_mean_over_epochs_is_the_aum():
+    sums = MarginSums(2, 2)
+    for first, second in ((1.0, 4.0), (3.0, -2.0)):
+        sums.add(torch.tensor([1, 0]), torch.tensor([[first, 0.0], [second, 0.0]]), torch.tensor([0, 0]), torch.tensor([True, True]))
+    assert sums.aum().tolist() == [1.0, 2.0]
+    assert sums.mean_logits().tolist() == [[1.0, 0.0], [2.0, 0.0]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_aum_equals_the_authors_package_on_logged_logits(seed, tmp_path):
+    generator = torch.Generator().manual_seed(seed)
+    rows, classes = 64, int(torch.randint(2, 12, (1,), generator=generator))
+    targets = torch.randint(classes, (rows,), generator=generator)
+    sums, oracle = MarginSums(rows, classes), AUMCalculator(str(tmp_path))
+    for _ in range(6):
+        # Batches of 1 are left out: the oracle squeezes their only dimension away.
+        for batch in torch.randperm(rows, generator=generator).split(16):
+            logits = torch.randn(len(batch), classes, generator=generator) * 10
+            sums.add(batch, logits, targets[batch], torch.ones(len(batch), dtype=torch.bool))
+            oracle.update(logits, targets[batch], batch.tolist())
+    expected = [oracle.sums[row] / oracle.counts[row] for row in range(rows)]
+    assert sums.aum().tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_missing_label_adds_nothing_even_where_logits_are_infinite():
+    sums = MarginSums(2, 2)
+    logits = torch.tensor([[float("inf"), float("nan")], [1.0, 0.0]])
+    sums.add(torch.tensor([0, 1]), logits, torch.tensor([0, 0]), torch.tensor([False, True]))
+    assert torch.isnan(sums.aum()[0]) and sums.aum()[1] == 1.0
+    assert sums.counts.tolist() == [0, 1]
+
+
+def test_a_row_that_stands_twice_in_a_batch_counts_twice():
+    sums = MarginSums(1, 2)
+    sums.add(torch.tensor([0, 0]), torch.tensor([[1.0, 0.0], [4.0, 0.0]]), torch.tensor([0, 0]), torch.tensor([True, True]))
+    assert sums.aum().tolist() == [2.5] and sums.counts.tolist() == [2]
+
+
+def test_a_single_class_has_no_margin_and_a_batch_of_one_works():
+    sums = MarginSums(1, 1)
+    sums.add(torch.tensor([0]), torch.tensor([[7.0]]), torch.tensor([0]), torch.tensor([True]))
+    assert sums.aum().tolist() == [0.0]
