@@ -99,6 +99,15 @@ class CombineSpec(Spec):
     order: list[str] = Field(min_length=1)
 
 
+class CleanSpec(Spec):
+    """What `clean-labels` suspects beside what its method finds, and what it leaves alone."""
+
+    combinations: bool = Field(default=True, description="suspect combinations of labels that are impossible or very rare")
+    impossible: list[dict[str, str]] = Field(default=[], description="combinations that cannot be, each a mapping of head to class name")
+    floor_share: Annotated[float, Field(ge=0, le=1)] = Field(default=0.5, description="the largest share of its labels that a class may lose")
+    floor_rows: Annotated[int, Field(ge=0)] = Field(default=20, description="the number of labels below which no class may fall")
+
+
 def _as_card_use(value: object) -> object:
     return {"card": value} if isinstance(value, str) else value
 
@@ -127,6 +136,7 @@ class Task(Spec):
     monitor: str = Field(default="mean/f1", description="the validation metric that picks the best epoch")
     keep: Literal["best", "last"] = Field(default="best", description="which epoch becomes the model; both stay as checkpoints")
     hold_back: HoldBackSpec = HoldBackSpec()
+    clean: CleanSpec = CleanSpec()
     combine: CombineSpec | None = None
     submission: dict[str, str] = Field(
         default={}, description="column to what fills it: image, code, a head (its class name), HEAD.id, or an input column"
@@ -216,6 +226,12 @@ def _check_together(task: Task, cards: Mapping[str, Card], *, file: str) -> None
     for head in wanted:
         if head not in known:
             raise UserError(f"{file}: no card has an attribute {head!r}{suggest(head, known)} (attributes: {', '.join(known)})")
+    for index, ruled_out in enumerate(task.clean.impossible):
+        for head, label in ruled_out.items():
+            if head not in known:
+                raise UserError(f"{file}: clean.impossible.{index}: no attribute {head!r}{suggest(head, known)}")
+            if label not in known[head][1].classes:
+                raise UserError(f"{file}: clean.impossible.{index}.{head}: no class {label!r}{suggest(label, known[head][1].classes)}")
     for column, source in task.submission.items():
         head = re.sub(r"\.id$", "", source)
         if source.endswith(".id") and head not in known:

@@ -36,6 +36,27 @@ def split_manifest(manifest: Manifest, *, share: float, seed: int) -> Manifest:
     return manifest.with_columns(split=splits)
 
 
+def fold_rows(manifest: Manifest, *, folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """Each row's fold, 0 to `folds` − 1: group-disjoint, stratified jointly over all attributes. Fewer folds where there
+    are fewer groups."""
+    groups = _group_codes(manifest)
+    count = int(groups.max()) + 1
+    folds = min(folds, count)
+    if folds < 2:
+        return np.zeros(len(manifest), dtype=np.int64)
+    strata = _joint_labels(manifest)
+    if np.bincount(strata).max() < folds:
+        strata = np.zeros_like(strata)
+    alone = count == len(manifest)
+    folder = (StratifiedKFold if alone else StratifiedGroupKFold)(n_splits=folds, shuffle=True, random_state=seed)
+    of_row = np.zeros(len(manifest), dtype=np.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        for fold, (_, held) in enumerate(folder.split(np.zeros(len(strata)), strata, None if alone else groups)):
+            of_row[held] = fold
+    return of_row
+
+
 def _held_back(manifest: Manifest, *, share: float, seed: int) -> npt.NDArray[np.bool_]:
     groups = _group_codes(manifest)
     count = int(groups.max()) + 1

@@ -19,6 +19,7 @@ class SoftmaxHead(nn.Module):
         if dropout:
             layers.append(nn.Dropout(dropout))
         self.layers = nn.Sequential(*layers, nn.Linear(hidden or features, classes))
+        self.outputs = classes
         self._loss = loss
 
     def forward(self, features: Tensor) -> Tensor:

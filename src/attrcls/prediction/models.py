@@ -8,7 +8,7 @@ from attrcls.combine import Combiner
 from attrcls.errors import UserError
 from attrcls.model.description import ModelDescription, build_described, read_description
 from attrcls.model.network import Network
-from attrcls.training.checkpoint import load_tensors
+from attrcls.tensors import load_tensors
 
 
 @dataclass(frozen=True)

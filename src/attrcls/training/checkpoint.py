@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from attrcls.errors import AttrclsError, UserError
-from attrcls.files import write_json, write_with
+from attrcls.errors import UserError
+from attrcls.files import write_json
+from attrcls.tensors import load_tensors, save_tensors
 from attrcls.training.loop import TrainState
 
 CHECKPOINT_VERSION = 1
@@ -70,30 +69,6 @@ def save_model(network: torch.nn.Module, description: Mapping[str, Any], folder:
     """`weights.safetensors` and `model.json`: all that prediction needs."""
     save_tensors(network.state_dict(), folder / "weights.safetensors", metadata={})
     write_json(folder / "model.json", dict(description))
-
-
-def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str, str]) -> None:
-    """A safetensors file, whole or not at all; tensors are copied to the CPU in the plain memory layout."""
-    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    try:
-        write_with(path, lambda temporary: safetensors.torch.save_file(plain, temporary, metadata=dict(metadata)))
-    except safetensors.SafetensorError as error:
-        raise AttrclsError(f"could not write {path}: {error}; the old file, if any, is untouched") from error
-
-
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """A safetensors file's tensors and header metadata.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118 (not a dict)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; the run is not complete") from error
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from error
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,0 +1,112 @@
+"""`attrcls clean-labels`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from attrcls.cli.options import DataDirs, Device, Overrides, Precision, Workers
+from attrcls.cli.shell import count, err, out, reported, say_error, warn
+from attrcls.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from attrcls.runs.clean import Cleaned
+
+
+@reported
+def clean_labels(
+    task: Annotated[str, typer.Argument(help="a bundled task (attrcls list) or a YAML file")],
+    data: DataDirs = [],  # noqa: B006
+    out_path: Annotated[Path | None, typer.Option("--out", help="folder [default: runs/clean-TASK]; with --apply the table to write")] = None,
+    weights: Annotated[str | None, typer.Option(help="DEFAULT or a named set of torchvision, a file, or none")] = None,
+    heads: Annotated[str | None, typer.Option(help="look at these heads only, such as mask,age")] = None,
+    method: Annotated[Literal["aum", "confident", "both"], typer.Option(help="confident and both need cleanlab")] = "aum",
+    full: Annotated[
+        bool | None, typer.Option("--full/--fast", help="train the whole network, or heads on a frozen trunk [default: by weights]")
+    ] = None,
+    all_splits: Annotated[bool, typer.Option("--all-splits", help="audit every row, not the train split only")] = False,
+    apply: Annotated[Path | None, typer.Option("--apply", metavar="DECISIONS", help="write the mended table instead of cleaning")] = None,
+    seed: Annotated[int | None, typer.Option(help="of weights, order and what is planted")] = None,
+    overrides: Overrides = [],  # noqa: B006
+    workers: Workers = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    limit: Annotated[int | None, typer.Option(min=1, help="use at most so many rows of each split")] = None,
+    on_error: Annotated[Literal["stop", "skip"], typer.Option(help="stop, or skip rows that cannot be used")] = "stop",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace what --out holds")] = False,
+) -> None:
+    """Find wrong labels: verdicts to review, and a cleaned table."""
+    from attrcls.cli.live import image_progress
+    from attrcls.runs.clean import run_apply, run_clean
+
+    if apply is not None:
+        if out_path is None:
+            raise UserError("--apply needs --out FILE: the table to write, such as cleaned.csv")
+        done = run_apply(task, apply, out=out_path, data=data, overrides=overrides, overwrite=overwrite)
+        show_applied(done)
+        out.print(f"wrote {out_path}")
+        return
+    changes: dict[str, Any] = {"trunk.weights": weights, "seed": seed}
+    try:
+        with image_progress() as on_pictures:
+            cleaned = run_clean(
+                task, data=data, out=out_path, heads=heads.split(",") if heads else (), method=method, full=full, all_splits=all_splits,
+                overrides=overrides, changes={key: value for key, value in changes.items() if value is not None}, device=device,
+                precision=precision, workers=workers, limit=limit, on_error=on_error, overwrite=overwrite, on_pictures=on_pictures,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        say_error("interrupted; nothing was written")
+        raise typer.Exit(130) from None
+    _show(cleaned)
+    folder = cleaned.folder
+    out.print(f"look at them: {folder / 'review.html'}")
+    out.print(
+        f"then: attrcls train {task} --decisions {folder / 'verdicts.csv'} · attrcls clean-labels {task} --apply decisions.csv --out cleaned.csv"
+    )
+
+
+def show_applied(done: "pd.DataFrame") -> None:
+    """What decisions did, per head and class."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("head", "class", "labels", "dropped", "relabelled", "kept"):
+        table.add_column(name, justify="left" if name in {"head", "class"} else "right")
+    shown = done[(done["dropped"] + done["relabelled"] + done["kept"]) > 0]
+    for row in shown.to_dict("records"):
+        table.add_row(str(row["head"]), str(row["class"]), *(f"{int(row[name]):,}" for name in ("labels", "dropped", "relabelled", "kept")))
+    if len(shown):
+        err.print(table)
+    elsewhere = int(done["elsewhere"].sum()) if len(done) else 0
+    if elsewhere:
+        err.print(f"{count(elsewhere, 'decision')} on labels of other splits left alone: validation and test keep theirs")
+
+
+def _show(cleaned: "Cleaned") -> None:
+    from rich.table import Table
+
+    for name, text in cleaned.told.items():
+        err.print(f"{name:>7}  ", style="bold", end="")
+        err.print(text)
+    for text in cleaned.warnings:
+        warn(text)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("head", "labels", "suspect", "dropped", "believed wrong", "planted found", "paper's rule"):
+        table.add_column(name, justify="left" if name == "head" else "right")
+    for head, audit in cleaned.audits.items():
+        of_head = cleaned.verdicts[cleaned.verdicts["head"] == head]
+        facts = audit.facts
+        table.add_row(
+            head, f"{int((audit.units.of_row >= 0).sum()):,}", f"{len(of_head):,}", f"{int((of_head['decision'] == 'drop_label').sum()):,}",
+            _share(facts.get("estimated_wrong_share")), _share(facts.get("planted_auroc"), digits=2),
+            f"{facts['paper_suspects']:,.0f}" if "paper_suspects" in facts else "–",
+        )  # fmt: skip
+    out.print(table)
+
+
+def _share(value: float | None, *, digits: int = 1) -> str:
+    if value is None or value != value:
+        return "–"
+    return f"{value:.1%}" if digits == 1 else f"{value:.2f}"

@@ -1,0 +1,1 @@
+"""Features of a frozen trunk: computed once, kept on disk, handed to heads in batches."""

@@ -1,0 +1,54 @@
+"""Batches of features for `fit`: the loop is the same whether a Batch carries pictures or features."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from attrcls.types import MISSING, Batch
+
+# Streams of randomness that share a seed; the loader of pictures has the first two.
+_ORDER_STREAM, _VIEW_STREAM = 2, 3
+
+
+class FeatureBatches:
+    """Labelled batches of features `(views, rows, width)`: an epoch shows every row once, in a random one of its views.
+
+    Order and views are a pure function of (seed, epoch). `targets[head]` are int64 `(rows,)`, `MISSING` without a label.
+    """
+
+    def __init__(self, features: Tensor, targets: Mapping[str, npt.NDArray[np.int64]], *, batch_size: int, seed: int) -> None:
+        self._features = features
+        self._batch_size = batch_size
+        self._seed = seed
+        labels = {head: torch.from_numpy(values) for head, values in targets.items()}
+        self._present = {head: values != MISSING for head, values in labels.items()}
+        self._targets = {head: values.clamp(min=0) for head, values in labels.items()}
+        self.steps_per_epoch = -(-features.shape[1] // batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The epoch's batches, shuffled; the last one may be smaller."""
+        rows = self._features.shape[1]
+        order = torch.from_numpy(np.random.default_rng([self._seed, _ORDER_STREAM, epoch]).permutation(rows))
+        views = torch.from_numpy(np.random.default_rng([self._seed, _VIEW_STREAM, epoch]).integers(0, len(self._features), rows))
+        for part in torch.split(order, self._batch_size):
+            yield self._batch(part, views[part])
+
+    def _batch(self, rows: Tensor, views: Tensor) -> Batch:
+        return Batch(
+            rows=rows,
+            images=self._features[views, rows],
+            targets={head: values[rows] for head, values in self._targets.items()},
+            present={head: values[rows] for head, values in self._present.items()},
+        )
+
+
+def standardise(features: Tensor) -> Tensor:
+    """Each column of `(views, rows, width)` to mean 0 and standard deviation 1, then all to the length that 512 such
+    columns have, so that one learning rate suits every trunk and any number of scales."""
+    flat = features.flatten(0, 1)
+    scale = (512 / features.shape[2]) ** 0.5
+    standard: Tensor = (features - flat.mean(0)) / (flat.std(0) + 1e-6) * scale
+    return standard

@@ -1,0 +1,233 @@
+"""Cleaning as a story: task → manifest → two watched runs → what is wrong with each label → verdicts to review."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from torch import Tensor
+
+from attrcls.cleaning.audit import HeadAudit, draw_all_roles, head_units, join, judge, run_targets
+from attrcls.cleaning.aum import MarginSums
+from attrcls.cleaning.confident import audit_by_confidence, require_cleanlab
+from attrcls.cleaning.decisions import apply_decisions, read_decisions
+from attrcls.cleaning.mended import mended_table
+from attrcls.cleaning.observe import cleaning_task, counts_of, linear_network, observe
+from attrcls.cleaning.roles import RUNS, Ints, Units
+from attrcls.cleaning.verdicts import value_table, verdict_table
+from attrcls.data.manifest import Manifest, OnError, build_manifest
+from attrcls.data.split import split_manifest
+from attrcls.data.tables import write_table
+from attrcls.engine import Engine, advise_on_memory, place, seed_everything, start_engine
+from attrcls.errors import UserError
+from attrcls.features.batches import FeatureBatches, standardise
+from attrcls.features.extract import Progress, default_cache, trunk_features
+from attrcls.model.network import build_network
+from attrcls.runs.batches import labelled_batches
+from attrcls.runs.folder import RunFolder, open_run_folder
+from attrcls.runs.prepare import check_names, prepare_data, resolve_roots
+from attrcls.task import Plan, Task, load_plan
+
+Method = Literal["aum", "confident", "both"]
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What a cleaning found: its folder, the audited rows, each head's audit, and the verdicts."""
+
+    folder: Path
+    manifest: Manifest
+    audits: Mapping[str, HeadAudit]
+    verdicts: pd.DataFrame
+    told: Mapping[str, str]
+    warnings: Sequence[str] = ()
+
+
+def run_clean(
+    task: str,
+    *,
+    data: Sequence[str | Path] | str | Path = (),
+    out: str | Path | None = None,
+    heads: Sequence[str] = (),
+    method: Method = "aum",
+    full: bool | None = None,
+    all_splits: bool = False,
+    overrides: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int | None = None,
+    limit: int | None = None,
+    on_error: OnError = "stop",
+    overwrite: bool = False,
+    on_pictures: Callable[[int], Progress] | None = None,
+) -> Cleaned:
+    """Find the suspect labels of a task and write `verdicts.csv`, `aum_values.csv`, `cleaned.csv` and `review.html`.
+
+    `full` trains the whole network instead of heads on frozen features; None means: where the trunk has no weights.
+    Raises:
+        UserError: anything in the task, cards, data or arguments is wrong, or cleanlab is wanted and not installed.
+        AttrclsError: the disk is full, or memory ran out.
+    """
+    plan = load_plan(task, overrides=overrides, changes=changes, heads=heads)
+    check_names(plan)
+    full = plan.task.trunk.weights == "none" if full is None else full
+    if method != "aum":
+        require_cleanlab()
+        if full:
+            raise UserError(f"--method {method} works on a frozen trunk's features: leave --full out, or name trained --weights")
+    folder = open_run_folder(Path(out or Path("runs") / f"clean-{plan.task.name}"), resume=False, overwrite=overwrite)
+    fabric = start_engine(device=device, precision=precision)
+    prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit)
+    everything = prepared.manifest
+    manifest = everything if all_splits else everything.of_split("train")
+    cleaning = _Cleaning(plan, manifest, fabric, cleaning_task(plan.task, full=full, heads=plan.task.heads), workers)
+    with advise_on_memory("try --fast, a smaller --set image.px=…, or a smaller trunk"):
+        audits = cleaning.by_training() if full else cleaning.by_features(method, on_pictures)
+    constant = cleaning.constant
+    verdicts = verdict_table(manifest, audits, plan.task.clean, constant=constant)
+    told = {
+        "task": f"{plan.found.name}, {len(manifest):,} rows audited ({'all splits' if all_splits else 'train split'})",
+        "method": f"{method}, {'the whole network' if full else 'frozen trunk'}; {cleaning.loaded}",
+    }
+    _write(folder, plan, prepared.roots, everything, audits, verdicts, manifest, constant=constant, told=told)
+    return Cleaned(folder.path, manifest, audits, verdicts, told, prepared.warnings)
+
+
+def run_apply(
+    task: str,
+    decisions: str | Path,
+    *,
+    out: str | Path,
+    data: Sequence[str | Path] | str | Path = (),
+    overrides: Sequence[str] = (),
+    overwrite: bool = False,
+) -> pd.DataFrame:
+    """Write the user's own table with the decisions of a file carried out in every split; returns what was done.
+
+    Raises:
+        UserError: the decisions do not fit the labels, or `out` is there already.
+    """
+    target = Path(out)
+    if target.is_dir():
+        raise UserError(f"--out {target}: with --apply expected a file such as cleaned.csv, found a folder")
+    if target.exists() and not overwrite:
+        raise UserError(f"--out {target} is there already; name another file, or replace it with --overwrite")
+    plan = load_plan(task, overrides=overrides)
+    roots = resolve_roots(plan, [data] if isinstance(data, str | Path) else data)
+    if len(plan.cards) > 1:
+        raise UserError(f"--apply mends one table, and task {plan.task.name} has {len(plan.cards)} cards; use a task of one card")
+    manifest, _ = build_manifest(plan.cards, roots, on_error="skip")
+    decided = read_decisions(Path(decisions), manifest)
+    _, done = apply_decisions(manifest, decided)
+    split = split_manifest(manifest, share=plan.task.hold_back.share, seed=plan.task.hold_back.seed)
+    card = next(iter(plan.cards.values()))
+    write_table(mended_table(split, card, roots[card.name], decided), target)
+    return done
+
+
+@dataclass
+class _Cleaning:
+    """The two runs of a cleaning, and what they are made of."""
+
+    plan: Plan
+    manifest: Manifest
+    fabric: Engine
+    task: Task
+    workers: int | None
+    loaded: str = ""
+
+    @property
+    def constant(self) -> set[str]:
+        """The heads whose attribute is constant in a group."""
+        return {head for head, spec in self.plan.heads.items() if spec.constant_in_group}
+
+    @property
+    def units(self) -> dict[str, Units]:
+        return {head: head_units(self.manifest, head, constant=head in self.constant) for head in self.task.heads}
+
+    def by_features(self, method: Method, on_pictures: Callable[[int], Progress] | None) -> dict[str, HeadAudit]:
+        """Heads on the frozen trunk's features."""
+        seed_everything(self.task.seed)
+        network, self.loaded = build_network(self.plan.task, self._counts({}), weights=self.plan.task.trunk.weights)
+        place(network, self.fabric)
+        raw = trunk_features(
+            network, self.manifest, self.task.image, fabric=self.fabric, workers=self.workers, cache=default_cache(), on_start=on_pictures
+        )
+        features = standardise(raw).to(self.fabric.device)
+        # From here on in float32: mixed precision would round the features themselves.
+        self.fabric = start_engine(device=str(self.fabric.device), precision="32")
+        if method == "confident":
+            return audit_by_confidence(features, self.manifest, self.units, self.task, fabric=self.fabric)
+        audits = self._two_runs(lambda run, targets: self._run_on_features(features, run, targets))
+        if method == "aum":
+            return audits
+        confident = audit_by_confidence(features, self.manifest, self.units, self.task, fabric=self.fabric)
+        return {head: join(audit, confident[head]) for head, audit in audits.items()}
+
+    def by_training(self) -> dict[str, HeadAudit]:
+        """The whole network, twice."""
+        return self._two_runs(self._run_in_full)
+
+    def _two_runs(self, train: Callable[[int, dict[str, Ints]], dict[str, MarginSums]]) -> dict[str, HeadAudit]:
+        units, classes = self.units, {head: len(self.manifest.classes[head]) for head in self.task.heads}
+        roles = draw_all_roles(units, classes, seed=self.task.seed)
+        sums = [train(run, run_targets(units, roles, classes, run=run)) for run in range(RUNS)]
+        return {
+            head: judge(self.manifest, head, each, roles[head], [of_run[head] for of_run in sums], seed=self.task.seed)[0]
+            for head, each in units.items()
+        }
+
+    def _run_on_features(self, features: Tensor, run: int, targets: dict[str, Ints]) -> dict[str, MarginSums]:
+        seed = self._seed(run)
+        network = linear_network(self.task, targets, self._outputs, width=features.shape[2]).to(self.fabric.device)
+        batches = FeatureBatches(features, targets, batch_size=self.task.batch_size, seed=seed)
+        return observe(network, batches, self.task, targets, fabric=self.fabric)
+
+    def _run_in_full(self, run: int, targets: dict[str, Ints]) -> dict[str, MarginSums]:
+        task = self.task.model_copy(update={"seed": self._seed(run)})
+        network, self.loaded = build_network(task, self._counts(targets), weights=self.plan.task.trunk.weights)
+        place(network, self.fabric)
+        pin = self.fabric.device.type == "cuda"
+        batches = labelled_batches(self.manifest.with_columns(**targets), self.plan, task, workers=self.workers, pin_memory=pin)
+        return observe(network, batches, task, targets, fabric=self.fabric)
+
+    @property
+    def _outputs(self) -> dict[str, int]:
+        """Each head's classes, and one more for the threshold samples."""
+        return {head: len(self.manifest.classes[head]) + 1 for head in self.task.heads}
+
+    def _counts(self, targets: Mapping[str, Ints]) -> dict[str, list[int]]:
+        return {head: counts_of(targets.get(head, self.manifest.targets(head)), outputs=outputs) for head, outputs in self._outputs.items()}
+
+    def _seed(self, run: int) -> int:
+        """A seed of its own for each run; torch's generator, from which initial weights come, is set to it."""
+        seed = self.task.seed * RUNS + run
+        seed_everything(seed)
+        return seed
+
+
+def _write(
+    folder: RunFolder,
+    plan: Plan,
+    roots: Mapping[str, Path],
+    everything: Manifest,
+    audits: Mapping[str, HeadAudit],
+    verdicts: pd.DataFrame,
+    manifest: Manifest,
+    *,
+    constant: set[str],
+    told: Mapping[str, str],
+) -> None:
+    """All of a cleaning's files; `status.json` says at the end that they are whole."""
+    folder.clear()
+    folder.write_status({"state": "running", "kind": "cleaning"})
+    folder.write_table("verdicts.csv", verdicts)
+    folder.write_table("aum_values.csv", value_table(manifest, audits))
+    decided = read_decisions(folder.path / "verdicts.csv", everything)
+    for name, card in plan.cards.items():
+        file = "cleaned.csv" if len(plan.cards) == 1 else f"cleaned-{name}.csv"
+        folder.write_table(file, mended_table(everything, card, roots[name], decided))
+    facts = {head: {key: value if value == value else None for key, value in audit.facts.items()} for head, audit in audits.items()}
+    folder.write_status({"state": "finished", "kind": "cleaning", **told, "heads": facts, "constant": sorted(constant)})

@@ -1,0 +1,35 @@
+"""Tensors on disk: safetensors files, written whole or not at all. No pickles."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from attrcls.errors import AttrclsError, UserError
+from attrcls.files import write_with
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, metadata: Mapping[str, str]) -> None:
+    """A safetensors file, whole or not at all; tensors are copied to the CPU in the plain memory layout."""
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    try:
+        write_with(path, lambda temporary: safetensors.torch.save_file(plain, temporary, metadata=dict(metadata)))
+    except safetensors.SafetensorError as error:
+        raise AttrclsError(f"could not write {path}: {error}; the old file, if any, is untouched") from error
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """A safetensors file's tensors and header metadata.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118 (not a dict)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; the run is not complete") from error
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from error
