@@ -29,8 +29,10 @@ class Decisions:
         return len(self.table)
 
 
-def read_decisions(file: Path, manifest: Manifest) -> Decisions:
+def read_decisions(file: Path, manifest: Manifest, *, partial: bool = False) -> Decisions:
     """Read a decision file and find its labels in the manifest. Any of `,`, `;` and tab may separate its columns.
+
+    A `partial` manifest lacks rows on purpose: decisions on those are passed over.
 
     Raises:
         UserError: the file is missing, or lacks a column.
@@ -54,6 +56,8 @@ def read_decisions(file: Path, manifest: Manifest) -> Decisions:
     seen: dict[tuple[int, str], str] = {}
     cells = (table[column] for column in _NEEDED)
     for number, (card, row_id, head, given, decision, new, proposal) in enumerate(zip(*cells, new_labels, suggested, strict=True), start=1):
+        if partial and (card.strip(), row_id) not in position:
+            continue
         try:
             row = _find(position, card, row_id)
             given_index = _check_given(manifest, targets, row, head, given)

@@ -30,6 +30,7 @@ def train(
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="stop, or skip rows that cannot be used")] = "stop",
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the run in --out")] = False,
+    decisions: Annotated[Path | None, typer.Option(help="verdicts.csv or decisions.csv, applied to the train split")] = None,
     wandb: Annotated[str | None, typer.Option("--wandb", metavar="[PROJECT]", help="track with Weights & Biases")] = None,
 ) -> None:
     """Train one model with a head per attribute."""
@@ -46,7 +47,8 @@ def train(
             folder = run_train(
                 task, data=data, out=out_dir, heads=heads.split(",") if heads else (), overrides=overrides,
                 changes={key: value for key, value in changes.items() if value is not None}, device=device, precision=precision,
-                workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite, wandb_project=wandb, view=view,
+                workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite, decisions=decisions,
+                wandb_project=wandb, view=view,
             )  # fmt: skip
     except KeyboardInterrupt:
         say_error("interrupted; go on from the last finished epoch with the same command and --resume")

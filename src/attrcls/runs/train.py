@@ -13,6 +13,7 @@ from attrcls.errors import UserError
 from attrcls.files import write_text
 from attrcls.model.description import library_versions
 from attrcls.model.network import build_network
+from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
 from attrcls.runs.folder import RunFolder, open_run_folder, record_end
 from attrcls.runs.prepare import Prepared, check_names, prepare_data
@@ -41,13 +42,15 @@ def run_train(
     on_error: OnError = "stop",
     resume: bool = False,
     overwrite: bool = False,
+    decisions: str | Path | None = None,
     wandb_project: str | None = None,
     view: TrainView | None = None,
 ) -> Path:
     """Train a task and return its run directory.
 
     `task` is a bundled name or a path; `data` its cards' folders; `overrides` are `KEY=VALUE` texts and `changes` the
-    same by dotted key. `workers` decode in processes of their own; their number changes no result.
+    same by dotted key. `workers` decode in processes of their own; their number changes no result. `decisions` is a
+    verdicts.csv or decisions.csv, applied to the train split only; the pictures stay, as unlabelled ones.
     Raises:
         UserError: anything in the task, cards, data or arguments is wrong.
         AttrclsError: the disk is full, memory ran out, or training diverged.
@@ -60,17 +63,21 @@ def run_train(
         return folder.path
     fabric = start_engine(device=device, precision=precision)
     prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit)
+    decided = decide_labels(prepared, Path(decisions), heads=list(plan.task.heads), limited=limit is not None) if decisions else None
+    if decided:
+        prepared = decided.prepared
     # A resumed run's weights come from its checkpoint: the file that gave the first ones may be gone.
     resumes = resume and folder.last_checkpoint.exists()
     if resume and not resumes and folder.read_status().get("epochs_done", 0):
         raise UserError(f"--resume: {folder.last_checkpoint} is missing, though epochs were done; train anew with --overwrite")
     state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
     train, val = _build_batches(plan, prepared.manifest, workers=default_workers() if workers is None else workers, pin=fabric.device.type == "cuda")
-    config = _resolved_config(plan, prepared, fabric, weights_loaded=loaded, limit=limit)
-    facts = _facts(plan, prepared, fabric)
+    config = _resolved_config(plan, prepared, fabric, weights_loaded=loaded, limit=limit, decisions=decided)
+    facts = {**_facts(plan, prepared, fabric), "decisions": decided.summary if decided else None}
     if resumes:
         _check_same_run(folder, config)
         _check_same_limit(folder, limit)
+        _check_same_decisions(folder, config)
         load_checkpoint(state, folder.last_checkpoint)
         place(state.network, fabric)
         loaded = f"resumed after epoch {state.epoch}"
@@ -127,7 +134,9 @@ def _build_batches(plan: Plan, manifest: Manifest, *, workers: int, pin: bool) -
     )
 
 
-def _resolved_config(plan: Plan, prepared: Prepared, fabric: Engine, *, weights_loaded: str, limit: int | None) -> dict[str, Any]:
+def _resolved_config(
+    plan: Plan, prepared: Prepared, fabric: Engine, *, weights_loaded: str, limit: int | None, decisions: Decided | None
+) -> dict[str, Any]:
     return {
         **_specs(plan),
         "run": {
@@ -138,6 +147,7 @@ def _resolved_config(plan: Plan, prepared: Prepared, fabric: Engine, *, weights_
             "device": str(fabric.device),
             "precision": precision_of(fabric),
             "limit": limit,
+            "decisions": {"file": decisions.file, "digest": decisions.digest, "done": decisions.done} if decisions else None,
         },
     }
 
@@ -185,6 +195,12 @@ def _check_same_limit(folder: RunFolder, limit: int | None) -> None:
         raise UserError(f"--resume: {changed}; {CONFIG_HINT}")
 
 
+def _check_same_decisions(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    before = (folder.read_config().get("run", {}).get("decisions") or {}).get("digest")
+    if before != (config["run"]["decisions"] or {}).get("digest"):
+        raise UserError(f"--resume: the run was started with other --decisions; {CONFIG_HINT}")
+
+
 def _first_difference(before: Any, now: Any, *, key: str = "") -> str | None:
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for name in {**before, **now}:
@@ -209,6 +225,7 @@ def _told(run: TrainRun, loaded: str) -> dict[str, str]:
         + (f", some left out for {len(run.prepared.skipped)} problems (skipped.txt)" if run.prepared.skipped else ""),
         "heads": ", ".join(f"{head} ({len(manifest.classes[head])})" for head in plan.task.heads),
         "trunk": f"{plan.task.trunk.name}, {plan.task.image.px} px; {loaded}",
+        **({"labels": f"cleaned, {run.facts['decisions']}"} if run.facts["decisions"] else {}),
         "device": f"{run.facts['device']}, {run.facts['precision']}",
         "run": str(run.folder.path),
     }
