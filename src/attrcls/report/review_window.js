@@ -135,8 +135,7 @@ function openWindow(list, { bar, draw, headOf, isWide }) {
       let by = 0;
       if (bottom > window.innerHeight - 8) by = bottom - window.innerHeight + 8;
       if (top - by < free) by = top - free;
-      // Not smoothly: a key held down would run ahead of the picture.
-      if (by) window.scrollBy({ top: by, behavior: "instant" });
+      if (by) window.scrollBy(0, by);
       render();
     },
 
