@@ -127,6 +127,13 @@ def test_decided_by_keys_each_card_leads_to_the_next(page, review_page):
     assert page.text("progress") == "6 of 6 decided"
 
 
+def test_keys_count_by_their_place_where_the_keyboard_writes_another_script(page, review_page):
+    page.open(review_page)
+    page.run("document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'ㅏ', code: 'KeyK', bubbles: true}))")
+    page.run("document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'Process', code: 'KeyD', bubbles: true}))")
+    assert page.states()[:3] == ["keep", "drop_label", "undecided"]
+
+
 def test_decided_by_mouse_the_card_stays_at_hand(page, review_page):
     page.open(review_page)
     page.click(1, "relabel")
@@ -208,7 +215,8 @@ def test_two_pages_keep_their_decisions_apart(page, review_page, verdicts, faces
 def test_what_others_left_in_the_memory_is_not_believed(page, review_page):
     page.open(review_page)
     page.keys("k")
-    entries = {"0": {"decision": "relabel", "label": "strange"}, "1": {"decision": "explode"}, "99": {"decision": "keep"}, "2": None, "x": 5}
+    entries = {"0": {"decision": "relabel", "label": "strange"}, "1": {"decision": "explode"}, "2": None}
+    entries |= dict.fromkeys(("99", "length"), {"decision": "keep"})
     for text in (json.dumps(entries), "{", "null", "7"):
         page.run("localStorage.setItem(localStorage.key(0), arguments[0])", text)
         page.reload()

@@ -15,7 +15,7 @@ function openDecisions({ suspects, classes, key }) {
   function recall() {
     taken.clear();
     for (const [place, { decision, label }] of memory.load()) {
-      const suspect = suspects[place];
+      const suspect = suspects[Number(place)];
       if (!suspect || ![KEEP, DROP, RELABEL].includes(decision)) continue;
       // The browser's memory is open to other local pages, so a class is believed only if the head has it.
       if (decision === RELABEL && label !== suspect.suggested_label && !classes[suspect.head].includes(label)) continue;

@@ -166,13 +166,19 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const key = keyOf(event);
   const act = KEYS_ANYWHERE[key] ?? (shown.current === null ? undefined : (KEYS[key] ?? decidesClass(key)));
   if (!act) return;
   event.preventDefault();
   // A key held down may walk, but not decide card after card.
   if (!event.repeat || key.startsWith("Arrow")) act();
 });
+
+/** The key by its Latin letter, also where the keyboard is set to another script: then the place of the key counts. */
+function keyOf({ key, code }) {
+  const latin = /^[\x20-\x7e]+$/.test(key) && key !== "Process";
+  return (latin ? key : code.replace(/^Key/, "")).replace(/^.$/, (letter) => letter.toLowerCase());
+}
 
 function decidesClass(key) {
   const label = /^[1-9]$/.test(key) ? classes[review.cards[shown.current].head][key - 1] : undefined;

@@ -78,9 +78,7 @@ function openWindow(list, { bar, draw, headOf, isWide }) {
   }
 
   function drawRow(row) {
-    const element = document.createElement("div");
-    element.className = "row";
-    element.role = "presentation";
+    const element = make("div", { className: "row", role: "presentation" });
     element.style.top = `${row.top}px`;
     element.style.height = `${row.height}px`;
     if (row.head) {
