@@ -1,6 +1,9 @@
-"""A tiny run directory, built as `attrcls train` writes it, for the tests to spoil in their own ways."""
+"""A tiny run directory for the tests to spoil, a few suspect faces, and a browser to review them in."""
 
 import json
+import os
+import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,11 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from attrcls.data.manifest import Manifest
 from attrcls.report.review import write_review
@@ -29,6 +37,10 @@ CODE = {"name": "ans", "order": ["mask", "gender"], "radices": [3, 2]}
 EVIL = "</script><script>window.hacked=1</script>"
 EVIL_FILE = '=a,"b" \u00fcn\u00ef <img src=x onerror="window.hacked=1">.png'
 FACE_CLASSES = {"mask": ("wear", "incorrect", EVIL), "gender": ("male", "female")}
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900")
+PROMPTLY_SECONDS = 20  # for a busy machine; what takes long is found by counting, not by the clock
 
 Answer = tuple[str, str, float]
 
@@ -128,6 +140,91 @@ def review_page(tmp_path: Path, faces: Manifest, verdicts: pd.DataFrame) -> Path
     file = tmp_path / "out/review.html"
     write_review(file, verdicts, manifest=faces, grouped=["gender"], title=f"Faces {EVIL}")
     return file
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """One browser for all tests; each opens its own page."""
+    browser, driver = next(filter(None, map(shutil.which, BROWSERS)), None), shutil.which("chromedriver")
+    if not (browser and driver):
+        reason = "the review page was NOT tested in a browser: chromium and chromedriver are needed (apt-get install chromium chromium-driver)"
+        if os.environ.get("ATTRCLS_REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        warnings.warn(reason, stacklevel=1)
+        pytest.skip(reason)
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for argument in ARGUMENTS:
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    # With the driver named, selenium looks for none and asks nothing of the network.
+    chromium = webdriver.Chrome(options=options, service=Service(driver))
+    yield chromium
+    chromium.quit()
+
+
+class Page:
+    """The page as a person sees it: a card is known by its place in the order."""
+
+    def __init__(self, chromium, downloads):
+        self.chromium, self.downloads = chromium, downloads
+
+    def open(self, file):
+        self.chromium.get(file.as_uri())
+        # All local files share the browser's memory.
+        self.chromium.execute_script("localStorage.clear()")
+        self.reload()
+        return self
+
+    def reload(self):
+        self.chromium.refresh()
+        self.until(lambda: self.text("progress"))
+
+    def until(self, holds):
+        return WebDriverWait(self.chromium, PROMPTLY_SECONDS, poll_frequency=0.05).until(lambda _: holds())
+
+    def keys(self, *keys):
+        ActionChains(self.chromium).send_keys(*keys).perform()
+
+    def find(self, css):
+        return self.chromium.find_elements(By.CSS_SELECTOR, css)
+
+    def text(self, name):
+        return self.chromium.find_element(By.ID, name).text
+
+    def run(self, script, *arguments):
+        return self.chromium.execute_script(f"return {script}", *arguments)
+
+    def states(self):
+        return [card.get_attribute("data-state") for card in self.find(".suspect")]
+
+    def current(self):
+        return [int(card.get_attribute("data-card")) for card in self.find(".suspect.current")]
+
+    def click(self, card, value):
+        self.find(f'[data-card="{card}"] button[value="{value}"]')[0].click()
+
+    def filter(self, name, value):
+        Select(self.chromium.find_element(By.ID, f"filter-{name}")).select_by_value(value)
+
+    def save(self):
+        file = self.downloads / "decisions.csv"
+        file.unlink(missing_ok=True)
+        self.chromium.find_element(By.ID, "save").click()
+        self.until(file.exists)
+        return file
+
+
+@pytest.fixture
+def page(chromium, tmp_path):
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    chromium.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
+    for kind in ("browser", "performance"):
+        chromium.get_log(kind)
+    yield Page(chromium, downloads)
+    # A refusal of our own policy or a fault in our own script would stand here.
+    assert [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 def _status(epochs: int, changes: Mapping[str, Any]) -> dict[str, Any]:
