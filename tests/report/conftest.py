@@ -1,13 +1,26 @@
-"""A tiny run directory, built as `attrcls train` writes it, for the tests to spoil in their own ways."""
+"""A tiny run directory for the tests to spoil, a few suspect faces, and a browser to review them in."""
 
 import json
+import os
+import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+from attrcls.data.manifest import Manifest
+from attrcls.report.review import write_review
 
 HEADS = {"mask": ["wear", "incorrect", "normal"], "gender": ["male", "female"]}
 # (given, predicted, confidence) per head and row: mask has 3 of 5 right, gender 3 of the 4 that have a label.
@@ -19,6 +32,15 @@ ROWS = [
     {"mask": ("normal", "normal", 0.7), "gender": ("male", "male", 0.5)},
 ]
 CODE = {"name": "ans", "order": ["mask", "gender"], "radices": [3, 2]}
+
+# Whatever a dataset calls its files, people and classes stays text.
+EVIL = "</script><script>window.hacked=1</script>"
+EVIL_FILE = '=a,"b" \u00fcn\u00ef <img src=x onerror="window.hacked=1">.png'
+FACE_CLASSES = {"mask": ("wear", "incorrect", EVIL), "gender": ("male", "female")}
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900")
+PROMPTLY_SECONDS = 20  # for a busy machine; what takes long is found by counting, not by the clock
 
 Answer = tuple[str, str, float]
 
@@ -63,6 +85,146 @@ def build_run(
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     """Build a run at `tmp_path/run`; takes the keywords of `build_run`."""
     return lambda **changes: build_run(tmp_path / "run", **changes)
+
+
+def make_faces(folder: Path, *, people: int = 4, each: int = 3) -> Manifest:
+    """A manifest of grey squares of `people`, the first one hostile, one picture gone; mask varies by picture, gender by person."""
+    rows = []
+    for number in range(people * each):
+        person, index = divmod(number, each)
+        name = EVIL_FILE if number == 0 else f"p{person}_{index}.png"
+        if number != 1:
+            (folder / "images").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((40, 30, 3), 20 * number % 256, dtype=np.uint8)).save(folder / "images" / name)
+        group = f"toy:{EVIL}" if person == 0 else f"toy:p{person}"
+        rows.append({"card": "toy", "row_id": f"r{number}", "path": f"images/{name}", "group": group, "mask": number % 3, "gender": person % 2})
+    frame = pd.DataFrame(rows).assign(split="train", xmin=np.nan, ymin=np.nan, xmax=np.nan, ymax=np.nan)
+    return Manifest(frame, FACE_CLASSES, {"toy": folder})
+
+
+def make_verdict(manifest: Manifest, row: int, head: str, *, score: float, **changes: Any) -> dict[str, Any]:
+    """A verdict on one label of the manifest, which suggests the class after the given one."""
+    place = int(manifest.targets(head)[row])
+    classes = manifest.classes[head]
+    names = {"given_label": classes[place], "suggested_label": classes[(place + 1) % len(classes)]}
+    numbers = {"suggested_confidence": 0.87, "label_score": score, "aum": -1.5, "threshold": -0.25}
+    where = manifest.frame.loc[row, ["card", "row_id", "path"]].to_dict()
+    return {**where, "head": head, **names, **numbers, "decision": "drop_label", "reason": "below threshold", **changes}
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Manifest:
+    """Four people with three pictures each."""
+    return make_faces(tmp_path / "faces")
+
+
+@pytest.fixture
+def verdicts(faces: Manifest) -> pd.DataFrame:
+    """Three suspect masks and two suspect people: two pictures of the first, one of the third, in no order."""
+    floor = {"decision": "keep", "reason": "class floor"}
+    return pd.DataFrame(
+        [
+            make_verdict(faces, 6, "gender", score=0.3),
+            make_verdict(faces, 4, "mask", score=0.4, **floor),
+            make_verdict(faces, 1, "gender", score=0.2),
+            make_verdict(faces, 0, "mask", score=0.1),
+            make_verdict(faces, 2, "gender", score=0.5),
+            make_verdict(faces, 5, "mask", score=0.2),
+        ]
+    )
+
+
+@pytest.fixture
+def review_page(tmp_path: Path, faces: Manifest, verdicts: pd.DataFrame) -> Path:
+    """The review page of `verdicts`."""
+    file = tmp_path / "out/review.html"
+    write_review(file, verdicts, manifest=faces, grouped=["gender"], title=f"Faces {EVIL}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """One browser for all tests; each opens its own page."""
+    browser, driver = next(filter(None, map(shutil.which, BROWSERS)), None), shutil.which("chromedriver")
+    if not (browser and driver):
+        reason = "the review page was NOT tested in a browser: chromium and chromedriver are needed (apt-get install chromium chromium-driver)"
+        if os.environ.get("ATTRCLS_REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        warnings.warn(reason, stacklevel=1)
+        pytest.skip(reason)
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for argument in ARGUMENTS:
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    # With the driver named, selenium looks for none and asks nothing of the network.
+    chromium = webdriver.Chrome(options=options, service=Service(driver))
+    yield chromium
+    chromium.quit()
+
+
+class Page:
+    """The page as a person sees it: a card is known by its place in the order."""
+
+    def __init__(self, chromium, downloads):
+        self.chromium, self.downloads = chromium, downloads
+
+    def open(self, file):
+        self.chromium.get(file.as_uri())
+        # All local files share the browser's memory.
+        self.chromium.execute_script("localStorage.clear()")
+        self.reload()
+        return self
+
+    def reload(self):
+        self.chromium.refresh()
+        self.until(lambda: self.text("progress"))
+
+    def until(self, holds):
+        return WebDriverWait(self.chromium, PROMPTLY_SECONDS, poll_frequency=0.05).until(lambda _: holds())
+
+    def keys(self, *keys):
+        ActionChains(self.chromium).send_keys(*keys).perform()
+
+    def find(self, css):
+        return self.chromium.find_elements(By.CSS_SELECTOR, css)
+
+    def text(self, name):
+        return self.chromium.find_element(By.ID, name).text
+
+    def run(self, script, *arguments):
+        return self.chromium.execute_script(f"return {script}", *arguments)
+
+    def states(self):
+        return [card.get_attribute("data-state") for card in self.find(".suspect")]
+
+    def current(self):
+        return [int(card.get_attribute("data-card")) for card in self.find(".suspect.current")]
+
+    def click(self, card, value):
+        self.find(f'[data-card="{card}"] button[value="{value}"]')[0].click()
+
+    def filter(self, name, value):
+        Select(self.chromium.find_element(By.ID, f"filter-{name}")).select_by_value(value)
+
+    def save(self):
+        file = self.downloads / "decisions.csv"
+        file.unlink(missing_ok=True)
+        self.chromium.find_element(By.ID, "save").click()
+        self.until(file.exists)
+        return file
+
+
+@pytest.fixture
+def page(chromium, tmp_path):
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    chromium.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
+    for kind in ("browser", "performance"):
+        chromium.get_log(kind)
+    yield Page(chromium, downloads)
+    # A refusal of our own policy or a fault in our own script would stand here.
+    assert [entry for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 def _status(epochs: int, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from attrcls.files import write_text
 from attrcls.report.advice import advise
 from attrcls.report.figures import draw_class_counts, draw_confusions, draw_curves
 from attrcls.report.numbers import RunNumbers, read_numbers
+from attrcls.report.templates import load_templates
 from attrcls.report.thumbnails import make_thumbnails
 
 # Told elsewhere on the page, or not part of how the run was trained.
@@ -42,13 +42,7 @@ def write_report(run: Path, out: Path | None = None, *, image_roots: Mapping[str
 
 def render_report(numbers: RunNumbers, *, roots: Mapping[str, Path]) -> str:
     """Render the numbers of a run as a whole HTML page, with thumbnails from `roots` (card to folder)."""
-    environment = Environment(
-        loader=PackageLoader("attrcls.report", package_path=""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = load_templates()
     environment.filters |= {"score": _score, "percent": _percent, "duration": _duration, "moment": _moment, "flat": _flat}
     task = numbers.config.get("task") or {}
     html = environment.get_template("report.html.j2").render(

@@ -1,4 +1,4 @@
-"""Wrong predictions go in; small pictures come out as `data:` URIs, so many and so large as a page can carry."""
+"""Pictures go in; small ones come out as `data:` URIs, so many and so large as a page can carry."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from attrcls.data.images import read_image
+from attrcls.data.images import Box, read_image
 from attrcls.errors import ImageError
 from attrcls.report.numbers import Mistake
 
@@ -37,7 +37,7 @@ def make_thumbnails(mistakes: Sequence[Mistake], *, roots: Mapping[str, Path], m
         if used >= most_bytes:
             left_out += 1
             continue
-        uri = _make_uri(mistake, roots.get(card))
+        uri = make_thumbnail(roots.get(card), mistake.path, box=mistake.box)
         if uri is None:
             missing += 1
         else:
@@ -46,16 +46,20 @@ def make_thumbnails(mistakes: Sequence[Mistake], *, roots: Mapping[str, Path], m
     return Thumbnails(uris=uris, missing=missing, left_out=left_out)
 
 
-def _make_uri(mistake: Mistake, root: Path | None) -> str | None:
+def make_thumbnail(root: Path | None, path: str, *, box: Box | None = None, px: int = THUMBNAIL_PX) -> str | None:
+    """Make one picture of at most `px` by `px` as a `data:` URI; None where it cannot be read.
+
+    `path` lies below `root`, and `box` is cut out of the picture where there is one.
+    """
     # A page is passed on; a run from elsewhere must not put a file from outside the image folder into it.
-    if root is None or os.path.isabs(mistake.path) or os.path.normpath(mistake.path).startswith(".."):
+    if root is None or os.path.isabs(path) or os.path.normpath(path).startswith(".."):
         return None
     try:
-        picture = read_image(root / mistake.path, box=mistake.box, min_px=THUMBNAIL_PX)
+        picture = read_image(root / path, box=box, min_px=px)
     except ImageError:
         return None
     image = Image.fromarray(picture)
-    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+    image.thumbnail((px, px), Image.Resampling.LANCZOS)
     written = io.BytesIO()
     image.save(written, "JPEG", quality=80, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(written.getvalue()).decode("ascii")
