@@ -24,6 +24,7 @@ from attrcls.errors import UserError
 from attrcls.features.batches import FeatureBatches, standardise
 from attrcls.features.extract import Progress, default_cache, trunk_features
 from attrcls.model.network import build_network
+from attrcls.report.review import write_review
 from attrcls.runs.batches import labelled_batches
 from attrcls.runs.folder import RunFolder, open_run_folder
 from attrcls.runs.prepare import check_names, prepare_data, resolve_roots
@@ -229,5 +230,6 @@ def _write(
     for name, card in plan.cards.items():
         file = "cleaned.csv" if len(plan.cards) == 1 else f"cleaned-{name}.csv"
         folder.write_table(file, mended_table(everything, card, roots[name], decided))
+    write_review(folder.path / "review.html", verdicts, manifest=manifest, grouped=constant, title=plan.task.title or plan.task.name)
     facts = {head: {key: value if value == value else None for key, value in audit.facts.items()} for head, audit in audits.items()}
     folder.write_status({"state": "finished", "kind": "cleaning", **told, "heads": facts, "constant": sorted(constant)})
