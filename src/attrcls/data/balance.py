@@ -97,7 +97,7 @@ def balance_rows(
     # Rows with the same labels weigh the same, so that thousands of rows become a few dozen cells.
     cells, cell_of_row = np.unique(np.column_stack([*targets.values(), stratum.reshape(-1)]), axis=0, return_inverse=True)
     cell_of_row = cell_of_row.reshape(-1)
-    mass = np.bincount(cell_of_row, base, minlength=len(cells))
+    mass = np.bincount(cell_of_row, base, minlength=len(cells)).astype(np.float64)
     margins = {head: _margin(cells[:, place], mass, classes=classes[head], strength=strength) for place, head in enumerate(targets)}
     weights, rounds = _rake(mass, cells[:, -1], [margin for margin in margins.values() if (margin.wanted > 0).sum() > 1], cap=cap)
     off = {head: _off(margin, mass * weights) for head, margin in margins.items()}
@@ -105,12 +105,19 @@ def balance_rows(
     return Balance(weights[cell_of_row], off, converged, rounds)
 
 
+def wanted_shares(counts: Floats, *, strength: float) -> Floats:
+    """The shares `(classes,)` that classes of these counts should have: their own, drawn towards equal ones by `strength` 0–1."""
+    occurs = counts > 0
+    if not occurs.any():
+        return np.zeros_like(counts)
+    wanted: Floats = (1 - strength) * counts / counts.sum() + strength * occurs / occurs.sum()
+    return wanted
+
+
 def _margin(labels: Ints, mass: Floats, *, classes: int, strength: float) -> _Margin:
     cells = np.flatnonzero(labels != MISSING)
     counts = np.bincount(labels[cells], mass[cells], minlength=classes)
-    occurs = counts > 0
-    wanted = (1 - strength) * counts / max(counts.sum(), 1e-300) + strength * occurs / max(occurs.sum(), 1)
-    return _Margin(cells, labels[cells], wanted)
+    return _Margin(cells, labels[cells], wanted_shares(counts.astype(np.float64), strength=strength))
 
 
 def _off(margin: _Margin, totals: Floats) -> Floats:
