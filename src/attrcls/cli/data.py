@@ -87,7 +87,11 @@ def _show_balance(balance: "TrainBalance") -> None:
         out.print(table)
     if facts.repeated:
         paths = balance.manifest.frame["path"]
-        out.print("\nmost repeated: " + ", ".join(f"{paths[row]} ({draws:.1f} times)" for row, draws in facts.repeated))
+        out.print("\nmost repeated in an epoch:")
+        for row, draws in facts.repeated:
+            out.print(f"{draws:>6.1f} × {paths[row]}")
+    if facts.unmet:
+        out.print()
     for text in facts.unmet:
         out.print(text)
 

@@ -73,7 +73,7 @@ class BalanceFacts:
     @property
     def unmet(self) -> list[str]:
         """Why attributes could not be made as equal as was asked, one text each; empty where all could."""
-        return [f"{head.name}: {head.unmet}" for head in self.heads if head.unmet]
+        return [f"{head.name} is not as equal as asked: {head.unmet}" for head in self.heads if head.unmet]
 
 
 def measure_balance(
@@ -113,14 +113,14 @@ def _head_draws(head: str, labels: Ints, names: Sequence[str], base: Floats, wei
 def _say_unmet(classes: Sequence[ClassDraws], *, cap: float) -> str:
     total = sum(each.after for each in classes)
     short = [each for each in classes if each.wanted - each.after > EQUAL * total]
-    # A share can be too large by more than any is too small; to name what is scarce is enough, for the rest follows.
-    worst = sorted(short, key=lambda each: each.after - each.wanted)[:3]
-    if not worst:
+    if not any(abs(each.after - each.wanted) > EQUAL * total for each in classes):
         return ""
+    # What is scarce says enough; the others have more for it.
+    worst = sorted(short or classes, key=lambda each: each.after - each.wanted)[:3]
     told = ", ".join(f"{each.name} gets {each.after:,.0f} of {each.wanted:,.0f} draws" for each in worst)
     capped = any(each.top_weight >= cap * (1 - EQUAL) for each in worst)
     why = f"the cap of {cap:g} holds them back" if capped else "its labels and those of the others do not occur together in that proportion"
-    return f"not as equal as asked: {told}{' and others' if len(short) > len(worst) else ''}; {why}"
+    return f"{told}{' and others' if len(short) > len(worst) else ''}; {why}"
 
 
 def _gap(counts: Sequence[float]) -> float:
