@@ -115,7 +115,7 @@ def test_weighted_epochs_are_the_same_with_any_number_of_workers_and_keep_their_
 
 def test_other_epochs_thin_out_other_rows(manifest):
     batches = make_batches(manifest, weights=lopsided_weights(80))
-    drawn = [{int(row) for batch in batches.epoch(epoch) for row in batch.rows} for epoch in range(8)]
+    drawn = [{int(row) for batch in batches.epoch(epoch) for row in batch.rows} for epoch in range(20)]
     assert drawn[0] != drawn[1]
     assert set.union(*drawn) == set(range(80))
 

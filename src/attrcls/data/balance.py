@@ -6,8 +6,9 @@ to be drawn. The arithmetic is numpy alone and draws nothing at random.
 Raking (iterative proportional fitting; Deming & Stephan 1940, Ann. Math. Statist. 11) multiplies the rows of each class
 by the share that the class should have over the share that it has, attribute after attribute, until all agree. It is
 done here for all attributes at once, with the exponent 1/H for H attributes (generalised iterative scaling; Darroch &
-Ratcliff 1972, Ann. Math. Statist. 43). Both end at the same weights, those nearest to 1 in Kullback-Leibler divergence;
-but where no weights satisfy all attributes, the one by one form circles for ever, and this one still ends.
+Ratcliff 1972, Ann. Math. Statist. 43). Where every row has every label, both end at the same weights, those nearest to 1
+in Kullback-Leibler divergence; but where no weights satisfy all attributes, the one by one form circles for ever, and
+this one still ends.
 """
 
 from collections.abc import Mapping, Sequence
