@@ -62,6 +62,12 @@ def test_some_heads_can_be_picked_and_the_code_keeps_all_radices():
         ("combine.order=[mask, mask, age]", "each attribute once"),
         ("image.crop_boxes=true", "no card of the task has a box"),
         ("submission.x=nothere.id", "no attribute 'nothere'"),
+        ("balance=[gendr]", "no head 'gendr'; did you mean 'gender'?"),
+        ("balance=[age, age]", "each head once"),
+        ("balance=[]", "balance"),
+        ("balance={heads: [age], cap: 0.5}", "balance.cap: expected greater than or equal to 1"),
+        ("balance={heads: [age], strength: 2}", "balance.strength: expected less than or equal to 1"),
+        ("balance={heads: [age], strenght: 1}", "did you mean 'strength'"),
     ],
 )
 def test_a_task_that_cannot_be_meant_is_refused(override, expected):
@@ -82,3 +88,11 @@ def test_cards_that_disagree_about_classes_are_refused(tmp_path):
     (tmp_path / "t.yaml").write_text("cards: [a.yaml, b.yaml]\nheads: [kind]\n")
     with pytest.raises(UserError, match="cards a and b disagree about kind"):
         load_plan(str(tmp_path / "t.yaml"))
+
+
+def test_balance_may_be_a_list_of_heads_and_a_change_of_the_heads_keeps_the_rest():
+    assert load_plan("mask18").task.balance is None
+    listed = load_plan("mask18", overrides=["balance=[mask, age]"], changes={"balance.heads": ["gender"]}).task.balance
+    assert listed is not None and (listed.heads, listed.strength, listed.cap) == (["gender"], 1.0, 10.0)
+    mapped = load_plan("mask18", overrides=["balance={heads: [age], cap: 4}"], changes={"balance.heads": ["mask"]}).task.balance
+    assert mapped is not None and (mapped.heads, mapped.cap) == (["mask"], 4.0)

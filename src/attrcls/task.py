@@ -85,6 +85,17 @@ class ScheduleSpec(Spec):
     step_factor: Annotated[float, Field(gt=0, le=1)] = Field(default=0.1, description="step: what each drop multiplies by")
 
 
+class BalanceSpec(Spec):
+    """Train rows are weighed so that the classes of each of these heads are drawn equally often, all heads at once."""
+
+    heads: list[str] = Field(min_length=1, description="whose classes to make equal")
+    strength: Annotated[float, Field(ge=0, le=1)] = Field(default=1.0, description="0 leaves the classes as they are, 1 makes them equal")
+    cap: Annotated[float, Field(ge=1, le=1e6)] = Field(default=10.0, description="how many times as often a row may be drawn, at most")
+    repeat_augment: str | list[dict[str, Any]] | None = Field(
+        default=None, description="the recipe for a row's second and further draws in an epoch; by default the same as for its first"
+    )
+
+
 class HoldBackSpec(Spec):
     """What is held back for validation where a card gives no validation rows."""
 
@@ -116,6 +127,10 @@ def _as_head(value: object) -> object:
     return {} if value is None else value
 
 
+def _as_balance(value: object) -> object:
+    return {"heads": value} if isinstance(value, list) else value
+
+
 class Task(Spec):
     """What to train. Every key has a default but `cards` and `heads`."""
 
@@ -126,6 +141,9 @@ class Task(Spec):
     image: ImageSpec = ImageSpec()
     trunk: TrunkSpec = TrunkSpec()
     augment: str | list[dict[str, Any]] = Field(default="crop", description="a recipe's name, or a list of albumentations transforms")
+    balance: Annotated[BalanceSpec | None, BeforeValidator(_as_balance, json_schema_input_type=list[str] | BalanceSpec | None)] = Field(
+        default=None, description="heads whose classes to draw equally often, or a mapping with the choices made"
+    )
     optimiser: OptimiserSpec = OptimiserSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     epochs: Count = 8
@@ -154,6 +172,11 @@ class Task(Spec):
                 raise ValueError(f"combine.order: expected each attribute once, found {self.combine.order}")
             if self.combine.name in {*self.heads, *RESERVED_NAMES}:
                 raise ValueError(f"combine.name: {self.combine.name!r} is a head's name or reserved; choose another")
+        for head in self.balance.heads if self.balance else ():
+            if head not in self.heads:
+                raise ValueError(f"balance.heads: no head {head!r}{suggest(head, self.heads)} (heads: {', '.join(self.heads)})")
+            if self.balance and self.balance.heads.count(head) > 1:
+                raise ValueError(f"balance.heads: expected each head once, found {self.balance.heads}")
         if "code" in self.submission.values() and not self.combine:
             raise ValueError("submission: 'code' needs the task to have a `combine:`")
         return self
@@ -179,6 +202,11 @@ class Plan:
         return {name: spec for card in self.cards.values() for name, spec in card.attributes.items()}
 
     @property
+    def ratios(self) -> dict[str, float]:
+        """Each card's draws per epoch over its train rows."""
+        return {name: use.ratio for name, use in zip(self.cards, self.task.cards, strict=True)}
+
+    @property
     def box(self) -> BoxSpec | None:
         """The box columns, when pictures are to be cut out."""
         boxes = [card.box for card in self.cards.values() if card.box]
@@ -194,6 +222,7 @@ def load_plan(argument: str, *, overrides: Sequence[str] = (), changes: Mapping[
     found = find_spec("tasks", argument)
     raw = {"name": found.name, **read_yaml(found.path)}
     raw["heads"] = _heads_with_blank_options(raw.get("heads"))
+    raw["balance"] = _as_balance(raw.get("balance"))
     for dotted, value in [*map(parse_assignment, overrides), *(changes or {}).items()]:
         raw = with_value(raw, dotted, value)
     task = parse_spec(Task, raw, file=str(found.path))

@@ -16,11 +16,20 @@ def manifest(shared_squares) -> Manifest:
 
 
 def make_batches(
-    manifest: Manifest, *, workers: int = 0, batch_size: int = 16, seed: int = 0, ratios: dict[str, float] | None = None
+    manifest: Manifest,
+    *,
+    workers: int = 0,
+    batch_size: int = 16,
+    seed: int = 0,
+    ratios: dict[str, float] | None = None,
+    weights: np.ndarray | None = None,
+    recipe: str = "crop",
+    repeat_recipe: str | None = None,
 ) -> LabelledBatches:
     pictures = Pictures(manifest.image_paths(), None, 36, "stretch")
-    loader = DecodedLoader(PictureDataset(pictures, Augmenter("crop", px=32)), workers=workers)
-    return LabelledBatches(manifest, loader, heads=["colour", "size"], batch_size=batch_size, seed=seed, ratios=ratios)
+    repeat_augmenter = Augmenter(repeat_recipe, px=32) if repeat_recipe else None
+    loader = DecodedLoader(PictureDataset(pictures, Augmenter(recipe, px=32), repeat_augmenter=repeat_augmenter), workers=workers)
+    return LabelledBatches(manifest, loader, heads=["colour", "size"], batch_size=batch_size, seed=seed, ratios=ratios, weights=weights)
 
 
 def test_an_epoch_holds_every_row_once_in_batches_of_nearly_one_size(manifest):
@@ -87,3 +96,33 @@ def test_a_picture_that_vanishes_while_training_ends_with_its_name(squares):
     (squares / "images" / "p03_1.jpg").unlink()
     with pytest.raises(UserError, match=r"p03_1\.jpg"):
         list(batches.epoch(0))
+
+
+def lopsided_weights(rows: int) -> np.ndarray:
+    weights = np.full(rows, 0.5)
+    weights[:8] = (rows - 0.5 * (rows - 8)) / 8
+    return weights
+
+
+def test_weighted_epochs_are_the_same_with_any_number_of_workers_and_keep_their_size(manifest):
+    options = {"weights": lopsided_weights(80), "repeat_recipe": "strong", "ratios": {"squares": 1.5}}
+    alone, helped = make_batches(manifest, **options), make_batches(manifest, workers=2, **options)
+    for epoch in (0, 2):
+        batches = list(zip(alone.epoch(epoch), helped.epoch(epoch), strict=True))
+        assert sum(len(one.rows) for one, _ in batches) == 120
+        assert all(torch.equal(one.rows, two.rows) and torch.equal(one.images, two.images) for one, two in batches)
+
+
+def test_other_epochs_thin_out_other_rows(manifest):
+    batches = make_batches(manifest, weights=lopsided_weights(80))
+    drawn = [{int(row) for batch in batches.epoch(epoch) for row in batch.rows} for epoch in range(20)]
+    assert drawn[0] != drawn[1]
+    assert set.union(*drawn) == set(range(80))
+
+
+def test_only_repeats_of_a_row_take_the_recipe_for_repeats(manifest):
+    batches = list(make_batches(manifest.take(np.arange(4)), ratios={"squares": 3.0}, recipe="none", repeat_recipe="strong").epoch(0))
+    rows, images = torch.cat([batch.rows for batch in batches]), torch.cat([batch.images for batch in batches])
+    plain = torch.cat([batch.images for batch in make_batches(manifest.take(np.arange(4)), recipe="none").in_order()])
+    for row in range(4):
+        assert [torch.equal(image, plain[row]) for image in images[rows == row]].count(True) == 1

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from attrcls.cli.options import DataDirs, Overrides
+from attrcls.cli.options import Balance, DataDirs, Overrides, balance_changes
 from attrcls.cli.shell import ROWS_FAILED, count, err, out, reported, warn
 
 if TYPE_CHECKING:
+    from attrcls.runs.balance import TrainBalance
     from attrcls.runs.data import DataFacts
 
 SHOWN_PROBLEMS = 20
@@ -19,13 +20,16 @@ BAR_WIDTH = 24
 def data(
     task: Annotated[str, typer.Argument(help="a bundled task or a YAML file")],
     data_dirs: DataDirs = [],  # noqa: B006
+    balance: Balance = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Show a task's data: class counts by split, missing labels, groups, image sizes, and what cannot be read."""
+    """Show a task's data: class counts by split, missing labels, groups, image sizes, what cannot be read, and balance."""
     from attrcls.runs.data import run_data
 
-    facts = run_data(task, data=data_dirs, overrides=overrides)
+    facts = run_data(task, data=data_dirs, overrides=overrides, changes=balance_changes(balance))
     _show(facts)
+    if facts.balance:
+        _show_balance(facts.balance)
     found = [*facts.problems, *facts.unreadable]
     for problem in found[:SHOWN_PROBLEMS]:
         warn(str(problem))
@@ -62,6 +66,34 @@ def _show(facts: "DataFacts") -> None:
             bar = "" if name == "no label" else f"{share:6.1%} " + "█" * max(1 if share else 0, round(share * BAR_WIDTH))
             table.add_row(str(name), *(f"{value:,}" for value in row), bar)
         out.print(table)
+
+
+def _show_balance(balance: "TrainBalance") -> None:
+    """Expected draws per epoch of each class, without balancing and with it."""
+    from rich.table import Table
+
+    facts = balance.facts
+    out.print(f"\nbalance: {facts.draws:,.0f} draws an epoch, worth {facts.effective:,.0f} rows drawn once each (effective sample size)")
+    for head in facts.heads:
+        out.print()
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column(head.name)
+        for title in ("as it is", "balanced", "heaviest row"):
+            table.add_column(title, justify="right")
+        for each in head.classes:
+            table.add_row(each.name, f"{each.before:,.0f}", f"{each.after:,.0f}", f"× {each.top_weight:.2f}" if each.before else "")
+        table.add_row("largest − smallest", f"{head.gap_before:,.0f}", f"{head.gap_after:,.0f}", "", style="dim")
+        table.add_row("largest ÷ smallest", f"{head.ratio_before:,.2f}", f"{head.ratio_after:,.2f}", "", style="dim")
+        out.print(table)
+    if facts.repeated:
+        paths = balance.manifest.frame["path"]
+        out.print("\nmost repeated in an epoch:")
+        for row, draws in facts.repeated:
+            out.print(f"{draws:>6.1f} × {paths[row]}")
+    if facts.unmet:
+        out.print()
+    for text in facts.unmet:
+        out.print(text)
 
 
 def _range(values: Sequence[int]) -> str:

@@ -1,7 +1,7 @@
 """Options that several commands share, declared once so that they read and behave alike."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +10,16 @@ Overrides = Annotated[list[str], typer.Option("--set", help="override any key, s
 ImageColumn = Annotated[str | None, typer.Option(help="the table's column of pictures [default: found by its name]")]
 ImageRoot = Annotated[Path | None, typer.Option(help="where the table's pictures lie [default: beside it, or in images/]")]
 Encoding = Annotated[str | None, typer.Option(help="the table's encoding [default: UTF-8, then cp949]")]
+Balance = Annotated[str | None, typer.Option("--balance", metavar="HEADS", help="draw these heads' classes equally often, such as mask,age; or none")]
 BatchSize = Annotated[int, typer.Option(help="pictures per batch")]
 Workers = Annotated[int | None, typer.Option(min=0, help="processes that decode [default: one per core]")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
 Precision = Annotated[str, typer.Option(help="auto, 32 or bf16")]
+
+
+def balance_changes(balance: str | None) -> dict[str, Any]:
+    """What `--balance a,b` changes in a task: only the heads, so that its other choices hold; `none` turns balancing off."""
+    if balance is None:
+        return {}
+    heads = [head.strip() for head in balance.split(",")]
+    return {"balance": None} if heads == ["none"] else {"balance.heads": heads}

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from attrcls.cli.options import DataDirs, Device, Overrides, Precision, Workers
+from attrcls.cli.options import Balance, DataDirs, Device, Overrides, Precision, Workers, balance_changes
 from attrcls.cli.shell import INTERRUPTED, err, out, reported, say_error
 
 
@@ -20,6 +20,7 @@ def train(
     lr: Annotated[float | None, typer.Option(help="top learning rate")] = None,
     seed: Annotated[int | None, typer.Option(help="of weights, order and augmentation")] = None,
     heads: Annotated[str | None, typer.Option(help="train only these heads, such as mask,age")] = None,
+    balance: Balance = None,
     freeze: Annotated[bool | None, typer.Option("--freeze/--no-freeze", help="train the heads only")] = None,
     accumulate: Annotated[int | None, typer.Option(help="batches per update")] = None,
     overrides: Overrides = [],  # noqa: B006
@@ -41,12 +42,13 @@ def train(
         "trunk.weights": weights, "epochs": epochs, "batch_size": batch_size, "optimiser.lr": lr, "seed": seed,
         "trunk.freeze": freeze, "optimiser.accumulate": accumulate,
     }  # fmt: skip
+    changes = {key: value for key, value in changes.items() if value is not None} | balance_changes(balance)
     folder = out_dir
     try:
         with train_view() as view:
             folder = run_train(
                 task, data=data, out=out_dir, heads=heads.split(",") if heads else (), overrides=overrides,
-                changes={key: value for key, value in changes.items() if value is not None}, device=device, precision=precision,
+                changes=changes, device=device, precision=precision,
                 workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite, decisions=decisions,
                 wandb_project=wandb, view=view,
             )  # fmt: skip

@@ -76,15 +76,15 @@ RECIPES: dict[str, Callable[[int], Transforms]] = {
 
 
 class Augmenter:
-    """Applies a recipe; the outcome is a pure function of the picture and the key."""
+    """Applies a recipe; the outcome is a pure function of the picture and the key. `where` names the recipe in messages."""
 
-    def __init__(self, recipe: str | Sequence[Mapping[str, Any]], *, px: int) -> None:
+    def __init__(self, recipe: str | Sequence[Mapping[str, Any]], *, px: int, where: str = "augment") -> None:
         self.px = px
-        self._compose = A.Compose(build_transforms(recipe, px=px))
+        self._compose = A.Compose(build_transforms(recipe, px=px, where=where))
         grey = np.full((px + px // 4, px + px // 4, 3), 128, dtype=np.uint8)
         out = self._compose(image=grey)["image"]
         if not isinstance(out, np.ndarray) or out.dtype != np.uint8 or out.shape[2:] != (3,):
-            raise UserError("augment: the transforms must give uint8 pictures of 3 channels; leave out Normalize, ToFloat and ToTensorV2")
+            raise UserError(f"{where}: the transforms must give uint8 pictures of 3 channels; leave out Normalize, ToFloat and ToTensorV2")
 
     def __call__(self, image: Image, key: Sequence[int]) -> Image:
         """`image` uint8 `(height, width, 3)`; `key` such as (seed, epoch, row, repeat, view), each 0 or more.
@@ -101,7 +101,7 @@ class Augmenter:
         return np.ascontiguousarray(out)
 
 
-def build_transforms(recipe: str | Sequence[Mapping[str, Any]], *, px: int) -> Transforms:
+def build_transforms(recipe: str | Sequence[Mapping[str, Any]], *, px: int, where: str = "augment") -> Transforms:
     """A recipe's transforms by name, or an explicit list such as `[{name: HorizontalFlip, p: 0.5}, …]`.
 
     Raises:
@@ -109,9 +109,9 @@ def build_transforms(recipe: str | Sequence[Mapping[str, Any]], *, px: int) -> T
     """
     if isinstance(recipe, str):
         if recipe not in RECIPES:
-            raise UserError(f"augment: no recipe {recipe!r}{suggest(recipe, RECIPES)} (recipes: {', '.join(RECIPES)})")
+            raise UserError(f"{where}: no recipe {recipe!r}{suggest(recipe, RECIPES)} (recipes: {', '.join(RECIPES)})")
         return RECIPES[recipe](px)
-    return [_build_transform(options, where=f"augment.{index}") for index, options in enumerate(recipe)]
+    return [_build_transform(options, where=f"{where}.{index}") for index, options in enumerate(recipe)]
 
 
 def _build_transform(options: Mapping[str, Any], *, where: str) -> A.BasicTransform:

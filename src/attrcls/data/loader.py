@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from attrcls.data.augment import Augmenter
+from attrcls.data.draws import draw_rows, expected_draws
 from attrcls.data.images import read_image, resize_to
 from attrcls.data.manifest import Manifest
 from attrcls.errors import ImageError, UserError
@@ -53,10 +54,11 @@ class Pictures:
 
 
 class Draw(NamedTuple):
-    """One use of a row: its position, and the key of its randomness."""
+    """One use of a row: its position, the key of its randomness, and which use of the row in this epoch it is, from 0."""
 
     row: int
     key: tuple[int, ...]
+    repeat: int = 0
 
 
 class Decoded(NamedTuple):
@@ -69,18 +71,20 @@ class Decoded(NamedTuple):
 
 
 class PictureDataset(Dataset[Any]):
-    """Reads and augments one picture per `Draw`."""
+    """Reads and augments one picture per `Draw`; a row's repeats in an epoch by a recipe of their own, if there is one."""
 
-    def __init__(self, pictures: Pictures, augmenter: Augmenter) -> None:
+    def __init__(self, pictures: Pictures, augmenter: Augmenter, *, repeat_augmenter: Augmenter | None = None) -> None:
         self.pictures = pictures
         self.augmenter = augmenter
+        self.repeat_augmenter = repeat_augmenter or augmenter
 
     def __len__(self) -> int:
         return len(self.pictures.paths)
 
     def __getitem__(self, draw: Draw) -> tuple[int, npt.NDArray[np.uint8] | ImageError]:
+        augmenter = self.repeat_augmenter if draw.repeat else self.augmenter
         try:
-            return draw.row, self.augmenter(self.pictures.read(draw.row), draw.key)
+            return draw.row, augmenter(self.pictures.read(draw.row), draw.key)
         except ImageError as error:
             return draw.row, error
 
@@ -150,7 +154,11 @@ class LabelledBatches:
         batch_size: int,
         seed: int,
         ratios: Mapping[str, float] | None = None,
+        weights: npt.NDArray[np.float64] | None = None,
     ) -> None:
+        """`ratios`: a card's draws per epoch over its rows, by default 1. `weights`: `(rows,)`, how many times as often as its
+        card's other rows each is drawn; their mean over each card is 1.
+        """
         self._loader = loader
         self._batch_size = batch_size
         self._seed = seed
@@ -159,7 +167,7 @@ class LabelledBatches:
         self._present = {head: values != MISSING for head, values in targets.items()}
         self._targets = {head: values.clamp(min=0) for head, values in targets.items()}
         self._cards = manifest.frame["card"].to_numpy()
-        self._ratios = dict(ratios or {})
+        self._expected = expected_draws(self._cards, ratios or {}) * (1.0 if weights is None else weights)
         self.steps_per_epoch = len(self._draws(0))
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
@@ -173,9 +181,11 @@ class LabelledBatches:
 
     def _draws(self, epoch: int) -> list[list[Draw]]:
         generator = np.random.default_rng([self._seed, _ORDER_STREAM, epoch])
-        rows, repeats = _draw_rows(self._cards, self._ratios, generator)
-        order = generator.permutation(len(rows))
-        draws = [Draw(int(rows[i]), (self._seed, _AUGMENT_STREAM, epoch, int(rows[i]), int(repeats[i]), 0)) for i in order]
+        rows, repeats = draw_rows(self._expected, self._cards, generator)
+        draws = []
+        for place in generator.permutation(len(rows)):
+            row, repeat = int(rows[place]), int(repeats[place])
+            draws.append(Draw(row, (self._seed, _AUGMENT_STREAM, epoch, row, repeat, 0), repeat))
         return _parts(draws, self._batch_size)
 
     def _batches(self, draws: list[list[Draw]]) -> Iterator[Batch]:
@@ -190,21 +200,6 @@ class LabelledBatches:
                 targets={head: values[decoded.rows] for head, values in self._targets.items()},
                 present={head: values[decoded.rows] for head, values in self._present.items()},
             )
-
-
-def _draw_rows(
-    cards: npt.NDArray[np.object_], ratios: Mapping[str, float], generator: np.random.Generator
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Each card's rows `ratio` times: whole rounds, then a random part of the rows for what is left."""
-    rows, repeats = [], []
-    for card in dict.fromkeys(cards):
-        of_card = np.flatnonzero(cards == card)
-        wanted = max(1, round(ratios.get(str(card), 1.0) * len(of_card)))
-        rounds, left = divmod(wanted, len(of_card))
-        part = generator.permutation(of_card)[:left]
-        rows += [np.tile(of_card, rounds), part]
-        repeats += [np.repeat(np.arange(rounds), len(of_card)), np.full(left, rounds)]
-    return np.concatenate(rows).astype(np.int64), np.concatenate(repeats).astype(np.int64)
 
 
 def _parts(items: list[Any], size: int) -> list[list[Any]]:

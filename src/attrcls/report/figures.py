@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from attrcls.data.balance_facts import HeadDraws
 from attrcls.report.datafacts import LabelCounts
 from attrcls.report.numbers import Curves
 from attrcls.report.svg import ACCENT, GRID, INK, MUTED, ON_ACCENT, SERIES, draw_svg, pixel_axes, shorten, text_px
@@ -65,6 +66,29 @@ def draw_class_counts(labels: LabelCounts, *, name: str, label: str) -> str:
                 axes.barh(middle, count * scale, left=start, height=step * 0.62, color=SERIES[number % len(SERIES)])
                 start += count * scale
             _write(axes, start + 6, middle, f"{total:,}", color=MUTED)
+        axes.set(xlim=(0, COUNTS_PX), ylim=(step * len(names), 0))
+
+    return draw_svg(paint, name=name, label=label, width_px=COUNTS_PX, height_px=step * len(names))
+
+
+def draw_balance(head: HeadDraws, *, name: str, label: str) -> str:
+    """Draw two bars per class, as long as its draws in an epoch: as it is, and balanced."""
+    names = [shorten(each.name) for each in head.classes]
+    pairs = [(each.before, each.after) for each in head.classes]
+    most = max(max(pair) for pair in pairs)
+    left = min(max(map(text_px, names)), COUNTS_PX * 0.45) + 8
+    scale = (COUNTS_PX - left - text_px(f"{most:,.0f}") - 10) / max(1.0, most)
+    step, bar = 40.0, 13.0
+
+    def paint(figure: Figure) -> None:
+        axes = pixel_axes(figure)
+        for row, (text, pair) in enumerate(zip(names, pairs, strict=True)):
+            middle = (row + 0.5) * step
+            _write(axes, left - 8, middle, text, ha="right", color=INK)
+            for number, draws in enumerate(pair):
+                height = middle + (number - 0.5) * (bar + 2)
+                axes.barh(height, draws * scale, left=left, height=bar, color=SERIES[number])
+                _write(axes, left + draws * scale + 6, height, f"{draws:,.0f}", color=MUTED, fontsize=11)
         axes.set(xlim=(0, COUNTS_PX), ylim=(step * len(names), 0))
 
     return draw_svg(paint, name=name, label=label, width_px=COUNTS_PX, height_px=step * len(names))

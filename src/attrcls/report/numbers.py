@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from attrcls.combine import Combiner
+from attrcls.report.balance import BalanceNumbers, read_balance
 from attrcls.report.datafacts import CardFacts, LabelCounts, count_groups, count_labels, describe_cards
 from attrcls.report.rundir import BOX, RunFiles, read_run
 from attrcls.report.scores import ClassScore, Mixup, Scores, count_confusions, index_classes, list_mixups, score_classes
@@ -91,6 +92,7 @@ class RunNumbers:
     validation_groups: int
     expected_rows: int
     roots: Mapping[str, str]
+    balance: BalanceNumbers | None = None
 
     @property
     def mean_top1(self) -> float | None:
@@ -130,6 +132,7 @@ def read_numbers(run: Path, *, worst: int = 24) -> RunNumbers:
         validation_groups=count_groups(validation),
         expected_rows=int((files.splits["split"] == "val").sum()),
         roots={str(card): str(root) for card, root in (settings.get("image_roots") or {}).items()},
+        balance=read_balance(files),
     )
 
 

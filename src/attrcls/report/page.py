@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from attrcls.files import write_text
 from attrcls.report.advice import advise
-from attrcls.report.figures import draw_class_counts, draw_confusions, draw_curves
+from attrcls.report.figures import draw_balance, draw_class_counts, draw_confusions, draw_curves
 from attrcls.report.numbers import RunNumbers, read_numbers
 from attrcls.report.templates import load_templates
 from attrcls.report.thumbnails import make_thumbnails
@@ -43,7 +43,7 @@ def write_report(run: Path, out: Path | None = None, *, image_roots: Mapping[str
 def render_report(numbers: RunNumbers, *, roots: Mapping[str, Path]) -> str:
     """Render the numbers of a run as a whole HTML page, with thumbnails from `roots` (card to folder)."""
     environment = load_templates()
-    environment.filters |= {"score": _score, "percent": _percent, "duration": _duration, "moment": _moment, "flat": _flat}
+    environment.filters |= {"score": _score, "percent": _percent, "duration": _duration, "moment": _moment, "flat": _flat, "times": _times}
     task = numbers.config.get("task") or {}
     html = environment.get_template("report.html.j2").render(
         run=numbers,
@@ -77,6 +77,10 @@ def _draw_figures(numbers: RunNumbers) -> dict[str, Any]:
         "counts": [
             _inline(draw_class_counts(head.labels, name=f"counts-{place}", label=f"Labels per class of {head.name}"))
             for place, head in enumerate(numbers.heads)
+        ],
+        "balance": [
+            _inline(draw_balance(head, name=f"balance-{place}", label=f"Draws per epoch and class of {head.name}, as it is and balanced"))
+            for place, head in enumerate(numbers.balance.facts.heads if numbers.balance else ())
         ],
         "confusions": [
             _inline(draw_confusions(head.confusions, classes=head.classes, name=f"confusion-{place}", label=f"Confusion matrix of {head.name}"))
@@ -113,6 +117,10 @@ def _flat(value: object) -> str:
 
 def _score(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def _times(value: float) -> str:
+    return f"{value:.2f}\N{NARROW NO-BREAK SPACE}×" if value < 100 else f"{value:,.0f}\N{NARROW NO-BREAK SPACE}×"
 
 
 def _percent(value: float | None) -> str:

@@ -24,7 +24,9 @@ STATUS_KEYS = ("state", "started", "seconds", "epochs_done")
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What a run directory holds. `splits` and `validation` are text as written; `metrics` is numbers, NaN where blank."""
+    """What a run directory holds. `splits` and `validation` are text as written; `metrics` is numbers, NaN where blank.
+    `balance` is text too, None where the run did not balance its rows.
+    """
 
     folder: Path
     status: Mapping[str, Any]
@@ -34,6 +36,7 @@ class RunFiles:
     splits: pd.DataFrame
     metrics: pd.DataFrame
     validation: pd.DataFrame
+    balance: pd.DataFrame | None = None
 
 
 def read_run(run: Path) -> RunFiles:
@@ -58,6 +61,7 @@ def read_run(run: Path) -> RunFiles:
         splits=_read_table(run / "splits.csv"),
         metrics=_read_table(run / "metrics.csv").apply(pd.to_numeric, errors="coerce"),
         validation=_read_validation(run / "validation.csv", heads=heads, code=code),
+        balance=_read_table(run / "balance.csv") if (run / "balance.csv").is_file() else None,
     )
     problems = [*_missing_columns(files)] or [*_unknown_classes(files), *_unknown_codes(files)]
     if problems:
@@ -172,6 +176,8 @@ def _missing_columns(files: RunFiles) -> Iterable[Problem]:
         "metrics.csv": (files.metrics, ["epoch", "train_loss"]),
         "validation.csv": (files.validation, _validation_columns(files.heads, files.code)),
     }
+    if files.balance is not None:
+        wanted["balance.csv"] = (files.balance, ["card", "row_id", "path", "weight", "draws"])
     for name, (table, columns) in wanted.items():
         for column in columns:
             if column not in table.columns:

@@ -1,8 +1,9 @@
 """A look at a task's data before anything is trained: counts, gaps, groups, sizes, and what cannot be read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from attrcls.data.check import find_unreadable, image_sizes
 from attrcls.data.manifest import Manifest, build_manifest
 from attrcls.data.split import split_manifest
 from attrcls.errors import Problem
+from attrcls.runs.balance import TrainBalance, balance_train
 from attrcls.runs.prepare import resolve_roots
 from attrcls.task import load_plan
 from attrcls.types import MISSING
@@ -21,6 +23,7 @@ class DataFacts:
     """What `attrcls data` shows. `counts[head]` has a row per class (and `no label`) and a column per split.
 
     `group_sizes` are the rows of each group. `widths` and `heights` are in pixels, of distinct readable pictures.
+    `balance` is what an epoch of the train rows would hold, where balancing is asked for.
     """
 
     manifest: Manifest
@@ -30,15 +33,22 @@ class DataFacts:
     heights: Sequence[int]
     problems: Sequence[Problem]
     unreadable: Sequence[Problem]
+    balance: TrainBalance | None = None
 
 
-def run_data(task: str, *, data: Sequence[str | Path] | str | Path = (), overrides: Sequence[str] = ()) -> DataFacts:
+def run_data(
+    task: str,
+    *,
+    data: Sequence[str | Path] | str | Path = (),
+    overrides: Sequence[str] = (),
+    changes: Mapping[str, Any] | None = None,
+) -> DataFacts:
     """Read and check all of a task's data, as `train` would split it; problems are returned, not raised.
 
     Raises:
         UserError: a table, column or folder is missing, or nothing is usable.
     """
-    plan = load_plan(task, overrides=overrides)
+    plan = load_plan(task, overrides=overrides, changes=changes)
     roots = resolve_roots(plan, [data] if isinstance(data, str | Path) else data)
     manifest, problems = build_manifest(plan.cards, roots, on_error="skip")
     unreadable = find_unreadable(manifest, min_px=plan.task.image.resize_px, crop=plan.task.image.crop_boxes)
@@ -57,6 +67,7 @@ def run_data(task: str, *, data: Sequence[str | Path] | str | Path = (), overrid
         heights=[height for _, height in sizes],
         problems=problems,
         unreadable=list(unreadable.values()),
+        balance=balance_train(plan, manifest),
     )
 
 

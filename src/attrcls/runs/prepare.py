@@ -123,6 +123,9 @@ def check_names(plan: Plan) -> None:
     ]
     if isinstance(task.augment, str):
         looked_up.append(("augment", task.augment, RECIPES))
+    repeat_augment = task.balance.repeat_augment if task.balance else None
+    if isinstance(repeat_augment, str):
+        looked_up.append(("balance.repeat_augment", repeat_augment, RECIPES))
     file = plan.found.path.name
     problems = [
         Problem(file, f"{key}: expected one of {_some(table)}, found {name!r}{suggest(name, table)}")
@@ -132,6 +135,8 @@ def check_names(plan: Plan) -> None:
     if problems:
         raise ProblemsError(f"task {task.name}: unknown names", problems)
     Augmenter(task.augment, px=task.image.px)
+    if repeat_augment is not None:
+        Augmenter(repeat_augment, px=task.image.px, where="balance.repeat_augment")
 
 
 def _some(names: Collection[str]) -> str:

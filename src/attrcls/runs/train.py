@@ -13,6 +13,7 @@ from attrcls.errors import UserError
 from attrcls.files import write_text
 from attrcls.model.description import library_versions
 from attrcls.model.network import build_network
+from attrcls.runs.balance import TrainBalance, balance_train
 from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
 from attrcls.runs.folder import RunFolder, open_run_folder, record_end
@@ -71,7 +72,10 @@ def run_train(
     if resume and not resumes and folder.read_status().get("epochs_done", 0):
         raise UserError(f"--resume: {folder.last_checkpoint} is missing, though epochs were done; train anew with --overwrite")
     state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
-    train, val = _build_batches(plan, prepared.manifest, workers=default_workers() if workers is None else workers, pin=fabric.device.type == "cuda")
+    balance = balance_train(plan, prepared.manifest)
+    train, val = _build_batches(
+        plan, prepared.manifest, balance, workers=default_workers() if workers is None else workers, pin=fabric.device.type == "cuda"
+    )
     config = _resolved_config(plan, prepared, fabric, weights_loaded=loaded, limit=limit, decisions=decided)
     facts = {**_facts(plan, prepared, fabric), "decisions": decided.summary if decided else None}
     if resumes:
@@ -87,9 +91,11 @@ def run_train(
         folder.write_status({"state": "running", **facts, "epochs_done": 0})
         folder.write_config(config)
         folder.write_table("splits.csv", split_table(prepared.manifest, plan))
+        if balance:
+            folder.write_table("balance.csv", balance.table())
         write_text(folder.path / "skipped.txt", "".join(f"{problem}\n" for problem in prepared.skipped))
     run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view or Silent())
-    _train_to_the_end(run, told=_told(run, loaded), config=config, wandb_project=wandb_project)
+    _train_to_the_end(run, told=_told(run, loaded, balance), config=config, wandb_project=wandb_project)
     return folder.path
 
 
@@ -125,10 +131,12 @@ def _build_state(plan: Plan, prepared: Prepared, fabric: Engine, *, weights: str
     return TrainState(network, build_optimiser(network, plan.task.optimiser), ema), loaded
 
 
-def _build_batches(plan: Plan, manifest: Manifest, *, workers: int, pin: bool) -> tuple[LabelledBatches, LabelledBatches | None]:
+def _build_batches(
+    plan: Plan, manifest: Manifest, balance: TrainBalance | None, *, workers: int, pin: bool
+) -> tuple[LabelledBatches, LabelledBatches | None]:
     val = manifest.of_split("val")
     return (
-        _batches(manifest.of_split("train"), plan, recipe=plan.task.augment, workers=workers, pin_memory=pin),
+        _batches(manifest.of_split("train"), plan, recipe=plan.task.augment, balance=balance, workers=workers, pin_memory=pin),
         # A few workers keep up with a forward pass over the validation rows; more would only hold memory.
         _batches(val, plan, recipe="none", workers=min(workers, 4), pin_memory=pin) if len(val) else None,
     )
@@ -171,14 +179,16 @@ def _facts(plan: Plan, prepared: Prepared, fabric: Engine) -> dict[str, Any]:
     }
 
 
-def _batches(manifest: Manifest, plan: Plan, *, recipe: Any, workers: int, pin_memory: bool) -> LabelledBatches:
+def _batches(manifest: Manifest, plan: Plan, *, recipe: Any, balance: TrainBalance | None = None, workers: int, pin_memory: bool) -> LabelledBatches:
     task = plan.task
     boxes = manifest.boxes() if task.image.crop_boxes else None
     pictures = Pictures(manifest.image_paths(), boxes, task.image.resize_px, task.image.fit)
-    dataset = PictureDataset(pictures, Augmenter(recipe, px=task.image.px))
+    repeat_recipe = task.balance.repeat_augment if balance and task.balance else None
+    repeat_augmenter = None if repeat_recipe is None else Augmenter(repeat_recipe, px=task.image.px)
+    dataset = PictureDataset(pictures, Augmenter(recipe, px=task.image.px), repeat_augmenter=repeat_augmenter)
     loader = DecodedLoader(dataset, workers=workers, pin_memory=pin_memory)
-    ratios = {name: use.ratio for name, use in zip(plan.cards, task.cards, strict=True)}
-    return LabelledBatches(manifest, loader, heads=list(task.heads), batch_size=task.batch_size, seed=task.seed, ratios=ratios)
+    weights = balance.weights if balance else None
+    return LabelledBatches(manifest, loader, heads=list(task.heads), batch_size=task.batch_size, seed=task.seed, ratios=plan.ratios, weights=weights)
 
 
 def _check_same_run(folder: RunFolder, config: Mapping[str, Any]) -> None:
@@ -211,7 +221,7 @@ def _first_difference(before: Any, now: Any, *, key: str = "") -> str | None:
     return None if before == now else f"{key} was {before!r} and is now {now!r}"
 
 
-def _told(run: TrainRun, loaded: str) -> dict[str, str]:
+def _told(run: TrainRun, loaded: str, balance: TrainBalance | None) -> dict[str, str]:
     """The facts that are printed before the first epoch."""
     plan, manifest = run.plan, run.prepared.manifest
     where = f"bundled {plan.found.name}" if plan.found.bundled else str(plan.found.path)
@@ -224,6 +234,7 @@ def _told(run: TrainRun, loaded: str) -> dict[str, str]:
         + (f", {groups:,} groups" if groups else "")
         + (f", some left out for {len(run.prepared.skipped)} problems (skipped.txt)" if run.prepared.skipped else ""),
         "heads": ", ".join(f"{head} ({len(manifest.classes[head])})" for head in plan.task.heads),
+        **({"balance": balance.told()} if balance else {}),
         "trunk": f"{plan.task.trunk.name}, {plan.task.image.px} px; {loaded}",
         **({"labels": f"cleaned, {run.facts['decisions']}"} if run.facts["decisions"] else {}),
         "device": f"{run.facts['device']}, {run.facts['precision']}",

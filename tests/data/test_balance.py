@@ -1,0 +1,210 @@
+"""Raking, against tables worked by hand and independent implementations."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from attrcls.data.balance import balance_rows
+from attrcls.errors import UserError
+
+
+def shares(labels, weights, classes):
+    labelled = labels >= 0
+    counts = np.bincount(labels[labelled], weights[labelled], minlength=classes)
+    return counts / counts.sum()
+
+
+def rake_one_by_one(targets, classes, *, rounds=2_000):
+    """Deming & Stephan's procedure as it stands in the textbook: row by row, attribute after attribute, without a cap."""
+    weights = np.ones(len(next(iter(targets.values()))))
+    for _ in range(rounds):
+        for head, labels in targets.items():
+            total = sum(weight for weight, label in zip(weights, labels, strict=True) if label >= 0)
+            present = [each for each in range(classes[head]) if (labels == each).any()]
+            for each in present:
+                weights[labels == each] *= total / len(present) / weights[labels == each].sum()
+    return weights * len(weights) / weights.sum()
+
+
+def lopsided_faces(rows=18_900, *, seed=0):
+    """Mask 5:1:1, men to women 3:7, few over-60s, drawn together as in the mask competition."""
+    generator = np.random.default_rng(seed)
+    gender = generator.choice(2, rows, p=[0.3, 0.7])
+    age = np.where(gender == 0, generator.choice(3, rows, p=[0.40, 0.48, 0.12]), generator.choice(3, rows, p=[0.46, 0.47, 0.07]))
+    return {"mask": generator.choice(3, rows, p=[5 / 7, 1 / 7, 1 / 7]), "gender": gender, "age": age}, {"mask": 3, "gender": 2, "age": 3}
+
+
+def test_a_two_by_two_table_balances_to_the_one_worked_by_hand():
+    # Rows a, b by columns x, y: 40, 30; 20, 10. Raking keeps the odds ratio, 40·10 / (30·20) = 2/3, so that with equal
+    # margins n_ax = n_by = n and n² / (50 − n)² = 2/3: n = 50·(√6 − 2).
+    first, second = np.repeat([0, 0, 1, 1], [40, 30, 20, 10]), np.repeat([0, 1, 0, 1], [40, 30, 20, 10])
+    balance = balance_rows({"first": first, "second": second}, {"first": 2, "second": 2})
+    table = np.bincount(first * 2 + second, balance.weights).reshape(2, 2)
+    diagonal = 50 * (math.sqrt(6) - 2)
+    assert table == pytest.approx(np.array([[diagonal, 50 - diagonal], [50 - diagonal, diagonal]]), abs=1e-6)
+    assert balance.converged
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weights_are_those_of_the_textbook_procedure(seed):
+    generator = np.random.default_rng(seed)
+    targets = {"a": generator.choice(3, 80, p=[0.5, 0.3, 0.2]), "b": generator.choice(2, 80, p=[0.7, 0.3]), "c": generator.choice(4, 80)}
+    classes = {"a": 3, "b": 2, "c": 4}
+    found = balance_rows(targets, classes, cap=1e9)
+    assert found.converged
+    assert found.weights == pytest.approx(rake_one_by_one(targets, classes), abs=1e-5)
+
+
+def test_a_row_without_a_label_takes_no_part_in_that_attribute():
+    labels = np.array([0] * 90 + [1] * 10 + [-1] * 50)
+    balance = balance_rows({"only": labels}, {"only": 2})
+    assert balance.weights[labels == -1] == pytest.approx(1.0)
+    assert balance.weights[labels == 0] == pytest.approx(50 / 90)
+    assert balance.weights[labels == 1] == pytest.approx(5.0)
+
+
+def test_a_row_without_a_label_moves_with_its_other_labels():
+    a, b = np.array([0, 0, 0, 1, 0, 1]), np.array([-1, 0, 1, 1, 1, 0])
+    balance = balance_rows({"a": a, "b": b}, {"a": 2, "b": 2})
+    assert balance.weights[0] < 1
+    assert shares(a, balance.weights, 2) == pytest.approx([0.5, 0.5])
+    assert shares(b, balance.weights, 2) == pytest.approx([0.5, 0.5])
+
+
+@pytest.mark.parametrize("labels", [[0] * 7, [-1] * 7, [2] * 6 + [-1]])
+def test_one_class_or_none_leaves_every_weight_at_one(labels):
+    balance = balance_rows({"only": np.array(labels)}, {"only": 3})
+    assert balance.weights.tolist() == [1.0] * 7
+    assert balance.converged
+
+
+def test_a_class_without_rows_is_left_out():
+    labels = np.array([0] * 30 + [2] * 10)
+    balance = balance_rows({"only": labels}, {"only": 4})
+    assert shares(labels, balance.weights, 4) == pytest.approx([0.5, 0, 0.5, 0])
+    assert balance.off["only"] == pytest.approx(0)
+
+
+def test_a_class_of_one_row_gets_its_share_or_the_cap():
+    labels = np.array([0] * 99 + [1])
+    assert balance_rows({"only": labels}, {"only": 2}, cap=50).weights[-1] == pytest.approx(50)
+    capped = balance_rows({"only": labels}, {"only": 2}, cap=10)
+    assert capped.weights[-1] == 10
+    assert not capped.converged
+    assert capped.off["only"] == pytest.approx([0.4, -0.4])
+
+
+def test_strength_zero_leaves_every_weight_at_one():
+    targets, classes = lopsided_faces(500)
+    balance = balance_rows(targets, classes, strength=0)
+    assert balance.weights == pytest.approx(1, abs=1e-12)
+    assert balance.converged
+
+
+def test_the_gap_between_classes_shrinks_in_proportion_to_strength():
+    targets, classes = lopsided_faces(2_000)
+    as_is = np.ptp(shares(targets["mask"], np.ones(2_000), 3))
+    for strength in (0.25, 0.5, 0.9):
+        weights = balance_rows(targets, classes, strength=strength).weights
+        assert np.ptp(shares(targets["mask"], weights, 3)) == pytest.approx((1 - strength) * as_is)
+
+
+def test_labels_that_exclude_each_other_end_at_the_nearest_shares_and_say_so():
+    # Class 1 of a is always class 2 of b. Let its share be x: a wants 1/2 and b wants 1/3. With the other classes of b
+    # sharing 1 − x, the sum of both divergences is least where 2·log(x / (1 − x)) + log 2 = 0: x = √2 − 1.
+    a = np.repeat([0, 0, 0, 1], [30, 25, 25, 20])
+    b = np.repeat([0, 1, 2, 2], [30, 25, 25, 20])
+    balance = balance_rows({"a": a, "b": b}, {"a": 2, "b": 3})
+    assert not balance.converged
+    assert balance.off["a"][1] == pytest.approx(math.sqrt(2) - 1 - 1 / 2, abs=1e-5)
+    assert balance.off["b"][2] == pytest.approx(math.sqrt(2) - 1 - 1 / 3, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_where_the_cap_binds_a_general_optimiser_finds_no_nearer_shares(seed):
+    generator = np.random.default_rng(seed)
+    targets = {"a": generator.choice(3, 60, p=[0.7, 0.25, 0.05]), "b": generator.choice(2, 60, p=[0.85, 0.15])}
+    classes = {"a": 3, "b": 2}
+    found = balance_rows(targets, classes, cap=2)
+    cells, counts = np.unique(np.column_stack(list(targets.values())), axis=0, return_counts=True)
+
+    def divergence(weights):
+        reached = [shares(cells[:, place], weights * counts, classes[head]) for place, head in enumerate(targets)]
+        return sum(float(each @ np.log(np.maximum(each, 1e-300) * len(each))) for each in reached)
+
+    mean = {"type": "eq", "fun": lambda weights: weights @ counts - 60}
+    best = minimize(divergence, np.ones(len(cells)), bounds=[(1e-9, 2)] * len(cells), constraints=[mean], method="SLSQP", tol=1e-12)
+    first_row = [int(np.flatnonzero((np.column_stack(list(targets.values())) == cell).all(axis=1))[0]) for cell in cells]
+    assert best.success
+    assert divergence(found.weights[first_row]) <= best.fun + 1e-6
+    assert not found.converged
+
+
+def test_each_stratum_keeps_its_draws():
+    cards = np.array(["a"] * 60 + ["b"] * 40)
+    base = np.where(cards == "a", 1.0, 2.5)
+    labels = np.array([0] * 50 + [1] * 10 + [0] * 10 + [1] * 30)
+    balance = balance_rows({"only": labels}, {"only": 2}, base=base, strata=cards)
+    for card in ("a", "b"):
+        assert balance.weights[cards == card].mean() == pytest.approx(1)
+    assert shares(labels, balance.weights * base, 2) == pytest.approx([0.5, 0.5])
+
+
+def test_the_figure_to_beat_a_gap_of_2500_brought_to_570():
+    daily, gender = [3_000, 2_400, 1_900, 1_300, 1_000, 800, 500], [3_000, 2_600, 2_100, 1_700, 1_000, 500]
+    generator = np.random.default_rng(0)
+    targets = {head: generator.permutation(np.repeat(np.arange(len(rows)), rows)) for head, rows in (("daily", daily), ("gender", gender))}
+    balance = balance_rows(targets, {"daily": 7, "gender": 6})
+    for labels in targets.values():
+        assert np.ptp(np.bincount(labels)) == 2_500
+        assert np.ptp(np.bincount(labels, balance.weights)) < 1
+    assert balance.weights.max() <= 10
+
+
+@pytest.mark.parametrize(("option", "value"), [("strength", -0.1), ("strength", 1.1), ("strength", math.nan), ("cap", 0.5), ("cap", math.inf)])
+def test_options_out_of_range_are_refused(option, value):
+    with pytest.raises(UserError, match=f"balance.{option}: expected"):
+        balance_rows({"only": np.array([0, 1])}, {"only": 2}, **{option: value})
+
+
+@st.composite
+def tables(draw):
+    rows = draw(st.integers(1, 40))
+    classes = {f"h{place}": draw(st.integers(1, 4)) for place in range(draw(st.integers(1, 3)))}
+    labels = {head: np.array(draw(st.lists(st.integers(-1, size - 1), min_size=rows, max_size=rows))) for head, size in classes.items()}
+    return labels, classes, np.array(draw(st.lists(st.sampled_from(["a", "b"]), min_size=rows, max_size=rows)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(tables(), st.floats(1, 12), st.floats(0, 1))
+def test_whatever_the_labels_the_cap_holds_exactly_and_the_mean_is_one(table, cap, strength):
+    targets, classes, cards = table
+    balance = balance_rows(targets, classes, cap=cap, strength=strength, strata=cards)
+    assert np.isfinite(balance.weights).all()
+    assert balance.weights.min() >= 0
+    assert balance.weights.max() <= cap
+    for card in set(cards):
+        assert balance.weights[cards == card].mean() == pytest.approx(1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables(), st.floats(1, 12))
+def test_balancing_never_moves_the_shares_further_off(table, cap):
+    targets, classes, cards = table
+    weights = balance_rows(targets, classes, cap=cap, strata=cards).weights
+
+    def divergence(weights):
+        total = 0.0
+        for head, labels in targets.items():
+            counts = np.bincount(labels[labels >= 0], weights[labels >= 0], minlength=classes[head])
+            present = np.bincount(labels[labels >= 0], minlength=classes[head]) > 0
+            if counts.sum() and present.sum() > 1:
+                share = np.maximum(counts[present] / counts.sum(), 1e-300)
+                total += counts.sum() * float(share @ np.log(share * present.sum()))
+        return total
+
+    assert divergence(weights) <= divergence(np.ones(len(cards))) + 1e-9
