@@ -23,8 +23,9 @@ from attrcls.training.optim import build_optimiser
 from attrcls.types import MISSING
 
 BATCH_SIZE = 64
-# A linear layer on standardised features, chosen on noise planted in clothing garments and in ages of faces.
-FAST_EPOCHS, FAST_OPTIMISER = 10, OptimiserSpec(name="sgd", lr=0.01, momentum=0.9, weight_decay=1e-4)
+# A linear layer on standardised features. On nine kinds of noise planted in clothing garments and in ages and genders of
+# faces the mean average precision was 0.651 at a rate of 0.01, 0.663 at 0.005 and 0.662 at 0.003; 20 epochs gave 0.666.
+FAST_EPOCHS, FAST_OPTIMISER = 10, OptimiserSpec(name="sgd", lr=0.005, momentum=0.9, weight_decay=1e-4)
 # The whole network: wrong labels are contradicted in the first epochs, and known by heart in the later ones.
 FULL_EPOCHS, FULL_OPTIMISER = 3, OptimiserSpec(name="adamw", lr=3e-4, weight_decay=0.01)
 
@@ -39,6 +40,7 @@ def cleaning_task(task: Task, *, full: bool, heads: Mapping[str, object]) -> Tas
             "schedule": ScheduleSpec(name="constant"),
             "batch_size": BATCH_SIZE,
             "augment": "crop",
+            "balance": None,
             "ema": None,
             "combine": None,
             "submission": {},

@@ -70,11 +70,11 @@ def find_format(data: bytes, *, file: Path, encoding: str | None = None) -> Tabl
     return TableFormat(name, _find_separator(text, tab_first=file.suffix.lower() == ".tsv"))
 
 
-def read_delimited(data: bytes, form: TableFormat, *, file: Path) -> pd.DataFrame:
+def read_delimited(data: bytes, form: TableFormat, *, file: Path, empty: bool = False) -> pd.DataFrame:
     """Read every cell as the text that it is; blank lines are skipped, quoted ones may hold newlines.
 
     Raises:
-        UserError: nothing but a header, bad column names, or a quote that is never closed.
+        UserError: nothing but a header (unless it may be `empty`), bad column names, or a quote that is never closed.
         ProblemsError: rows with more or fewer cells than the header.
     """
     # Decoded on the way, so that the text of a large file never lies in memory as a whole beside its cells.
@@ -92,6 +92,8 @@ def read_delimited(data: bytes, form: TableFormat, *, file: Path) -> pd.DataFram
         fix = "Quote a cell that holds the separator, and write a separator for every blank cell."
         title = f"{file}: rows with more or fewer cells than the header (separator {form.separator!r}, {form.encoding})"
         raise ProblemsError(title, problems, fix=fix)
+    if not parts and empty:
+        parts = [pd.DataFrame(columns=range(len(header)), dtype=str)]
     if not parts:
         raise UserError(f"{file}: expected rows below the header, found the header only: {', '.join(header)[:200]}")
     table = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]

@@ -82,12 +82,12 @@ def resize_to(image: Pixels, *, px: int, fit: Literal["stretch", "crop", "pad"])
 
 
 def _resize(image: Any, *, width: int, height: int) -> Pixels:
-    """Shrink by area, then grow by line: INTER_AREA asked to do both at once falls back to interpolation, which aliases."""
+    """Shrink by area, then grow by cubes: INTER_AREA asked to do both at once falls back to interpolation, which aliases."""
     smaller = (min(width, image.shape[1]), min(height, image.shape[0]))
     if smaller != (image.shape[1], image.shape[0]):
         image = cv2.resize(image, smaller, interpolation=cv2.INTER_AREA)
     if smaller != (width, height):
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.ascontiguousarray(image)
 
 

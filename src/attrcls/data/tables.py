@@ -26,7 +26,7 @@ __all__ = ["TableFormat", "check_table_name", "find_column", "read_table", "writ
 SHOWN_COLUMNS = 30
 
 
-def read_table(path: Path, *, encoding: str | None = None) -> pd.DataFrame:
+def read_table(path: Path, *, encoding: str | None = None, empty: bool = False) -> pd.DataFrame:
     """Read a table with every cell a str, exactly as written, and blank ("") where there is none.
 
     Columns keep their order and names (one blank name may stand first: pandas' index), rows are numbered from 0. The ending
@@ -34,7 +34,7 @@ def read_table(path: Path, *, encoding: str | None = None) -> pd.DataFrame:
     false and nested values stay JSON text; Parquet's values are written as Python writes them.
 
     Raises:
-        UserError: no such file, not a table, an unknown encoding, bad column names, or no rows.
+        UserError: no such file, not a table, an unknown encoding, bad column names, or no rows (unless it may be `empty`).
         ProblemsError: rows that do not fit the header, each with its number.
     """
     data = _read_bytes(path)
@@ -45,8 +45,8 @@ def read_table(path: Path, *, encoding: str | None = None) -> pd.DataFrame:
         raise UserError(f"{path}: expected one object a line in a file named .jsonl, found .json; save it as JSON Lines or as CSV")
     else:
         form = find_format(data, file=path, encoding=encoding)
-        table = _read_jsonl(data, form, file=path) if ending == ".jsonl" else read_delimited(data, form, file=path)
-    if table.empty:
+        table = _read_jsonl(data, form, file=path) if ending == ".jsonl" else read_delimited(data, form, file=path, empty=empty)
+    if table.empty and not empty:
         raise UserError(f"{path}: expected rows, found none")
     return table
 

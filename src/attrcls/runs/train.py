@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from attrcls.data.augment import Augmenter
-from attrcls.data.loader import DecodedLoader, LabelledBatches, PictureDataset, Pictures, default_workers
+from attrcls.data.loader import LabelledBatches, default_workers
 from attrcls.data.manifest import Manifest, OnError
 from attrcls.engine import Engine, place, precision_of, seed_everything, start_engine
 from attrcls.errors import UserError
@@ -14,6 +13,7 @@ from attrcls.files import write_text
 from attrcls.model.description import library_versions
 from attrcls.model.network import build_network
 from attrcls.runs.balance import TrainBalance, balance_train
+from attrcls.runs.batches import labelled_batches
 from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
 from attrcls.runs.folder import RunFolder, open_run_folder, record_end
@@ -136,9 +136,9 @@ def _build_batches(
 ) -> tuple[LabelledBatches, LabelledBatches | None]:
     val = manifest.of_split("val")
     return (
-        _batches(manifest.of_split("train"), plan, recipe=plan.task.augment, balance=balance, workers=workers, pin_memory=pin),
+        labelled_batches(manifest.of_split("train"), plan, plan.task, balance=balance, workers=workers, pin_memory=pin),
         # A few workers keep up with a forward pass over the validation rows; more would only hold memory.
-        _batches(val, plan, recipe="none", workers=min(workers, 4), pin_memory=pin) if len(val) else None,
+        labelled_batches(val, plan, plan.task, recipe="none", workers=min(workers, 4), pin_memory=pin) if len(val) else None,
     )
 
 
@@ -177,18 +177,6 @@ def _facts(plan: Plan, prepared: Prepared, fabric: Engine) -> dict[str, Any]:
         "problems_skipped": len(prepared.skipped),
         "monitor": plan.task.monitor,
     }
-
-
-def _batches(manifest: Manifest, plan: Plan, *, recipe: Any, balance: TrainBalance | None = None, workers: int, pin_memory: bool) -> LabelledBatches:
-    task = plan.task
-    boxes = manifest.boxes() if task.image.crop_boxes else None
-    pictures = Pictures(manifest.image_paths(), boxes, task.image.resize_px, task.image.fit)
-    repeat_recipe = task.balance.repeat_augment if balance and task.balance else None
-    repeat_augmenter = None if repeat_recipe is None else Augmenter(repeat_recipe, px=task.image.px)
-    dataset = PictureDataset(pictures, Augmenter(recipe, px=task.image.px), repeat_augmenter=repeat_augmenter)
-    loader = DecodedLoader(dataset, workers=workers, pin_memory=pin_memory)
-    weights = balance.weights if balance else None
-    return LabelledBatches(manifest, loader, heads=list(task.heads), batch_size=task.batch_size, seed=task.seed, ratios=plan.ratios, weights=weights)
 
 
 def _check_same_run(folder: RunFolder, config: Mapping[str, Any]) -> None:

@@ -1,0 +1,173 @@
+"""`clean-labels` and `train --decisions` through the real command line, on drawn squares with planted faults."""
+
+import json
+
+import pandas as pd
+import pytest
+
+ALL = {"verdicts.csv", "aum_values.csv", "cleaned.csv", "review.html", "status.json"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ATTRCLS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def faulty(squares):
+    """The squares with the colours of eight pictures said wrong; column `true` is for scoring alone."""
+    table = pd.read_csv(squares / "labels.csv")
+    table["true"] = table["colour"]
+    wrong = list(range(3, 80, 10))
+    table.loc[wrong, "colour"] = table.loc[wrong, "colour"].map({"red": "green", "green": "blue", "blue": "red"})
+    table.to_csv(squares / "labels.csv", index=False)
+    return squares
+
+
+def clean(cli, folder, out, *options):
+    return cli("clean-labels", folder / "squares.task.yaml", "--out", out, "--workers", 0, *options)
+
+
+def test_fast_cleaning_writes_every_file_and_ranks_planted_faults_first(cli, faulty, tmp_path):
+    result = clean(cli, faulty, tmp_path / "clean", "--fast", "--set", "image.px=64")
+    assert result.code == 0, result.err
+    assert {path.name for path in (tmp_path / "clean").iterdir()} == ALL
+    values = pd.read_csv(tmp_path / "clean" / "aum_values.csv")
+    assert list(values.columns) == ["card", "row_id", "path", "head", "given_label", "aum", "label_score"]
+    assert values["label_score"].between(0, 1).all()
+    truth = pd.read_csv(faulty / "labels.csv").set_index("file")
+    colour = values[values["head"] == "colour"]
+    assert len(colour) == 68  # the train split only
+    names = colour["path"].str.removeprefix("images/")
+    wrong = (truth.loc[names, "colour"] != truth.loc[names, "true"]).to_numpy()
+    ranks = colour["label_score"].rank().to_numpy()
+    assert ranks[wrong].mean() < ranks[~wrong].mean() / 2
+    status = json.loads((tmp_path / "clean" / "status.json").read_text())
+    assert (status["state"], status["kind"]) == ("finished", "cleaning")
+    assert "paper's rule" in result.out
+
+
+def test_the_same_command_gives_the_same_verdicts_from_kept_features(cli, faulty, tmp_path):
+    assert clean(cli, faulty, tmp_path / "one", "--fast", "--set", "image.px=64").code == 0
+    assert list((tmp_path / "cache").glob("*.safetensors"))
+    assert clean(cli, faulty, tmp_path / "two", "--fast", "--set", "image.px=64").code == 0
+    for name in ("verdicts.csv", "aum_values.csv", "cleaned.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_full_cleaning_is_the_default_without_weights_and_can_audit_every_split(cli, faulty, tmp_path):
+    result = clean(cli, faulty, tmp_path / "clean", "--all-splits", "--heads", "colour")
+    assert result.code == 0, result.err
+    assert "the whole network" in result.err
+    values = pd.read_csv(tmp_path / "clean" / "aum_values.csv")
+    assert set(values["head"]) == {"colour"}
+    assert len(values) == 80
+
+
+@pytest.mark.parametrize("method", ["confident", "both"])
+def test_confident_learning_writes_the_same_files(cli, faulty, tmp_path, method):
+    pytest.importorskip("cleanlab")
+    result = clean(cli, faulty, tmp_path / "clean", "--fast", "--method", method, "--set", "image.px=64")
+    assert result.code == 0, result.err
+    assert {path.name for path in (tmp_path / "clean").iterdir()} == ALL
+    values = pd.read_csv(tmp_path / "clean" / "aum_values.csv")
+    assert values["aum"].isna().all() == (method == "confident")
+    assert values["label_score"].between(0, 1).all()
+
+
+def test_cleaned_csv_is_the_users_own_table_with_an_audit_column(cli, faulty, tmp_path):
+    assert clean(cli, faulty, tmp_path / "clean", "--fast", "--set", "image.px=64").code == 0
+    own, cleaned = pd.read_csv(faulty / "labels.csv"), pd.read_csv(tmp_path / "clean" / "cleaned.csv")
+    assert list(cleaned.columns) == [*own.columns, "audit"]
+    assert cleaned["file"].tolist() == own["file"].tolist()
+    changed = cleaned["colour"].isna()
+    assert (cleaned["colour"][~changed] == own["colour"][~changed]).all()
+    assert cleaned["audit"][changed].str.contains("colour: drop_label").all()
+
+
+def decisions_file(folder, rows, name="decisions.csv", **options):
+    columns = ["card", "row_id", "path", "head", "given_label", "suggested_label", "decision", "new_label"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / name, index=False, **options)
+    return folder / name
+
+
+def row_of(squares, index, decision, new=""):
+    label = pd.read_csv(squares / "labels.csv").iloc[index]
+    path = f"images/{label['file']}"
+    return ["squares", path, path, "colour", label["colour"], "red", decision, new]
+
+
+def test_apply_writes_the_mended_table_and_never_overwrites_unasked(cli, squares, tmp_path):
+    file = decisions_file(tmp_path, [row_of(squares, 1, "drop_label"), row_of(squares, 2, "relabel"), row_of(squares, 3, "keep")])
+    command = ("clean-labels", squares / "squares.task.yaml", "--apply", file, "--out", tmp_path / "mended.csv")
+    assert cli(*command).code == 0
+    mended = pd.read_csv(tmp_path / "mended.csv", keep_default_na=False)
+    assert mended["colour"].tolist()[:4] == ["red", "", "red", "red"]
+    assert mended["audit"].tolist()[:4] == ["", "colour: drop_label (green)", "colour: relabel (blue → red)", "colour: keep (red)"]
+    refused = cli(*command)
+    assert refused.code == 2
+    assert "--overwrite" in refused.err
+    assert cli(*command, "--overwrite").code == 0
+
+
+def test_train_applies_decisions_to_the_train_split_and_says_what_it_did(cli, squares, tmp_path):
+    file = decisions_file(tmp_path, [row_of(squares, index, "drop_label") for index in range(80)], sep=";", encoding="utf-8-sig")
+    refused = cli("train", squares / "squares.task.yaml", "--out", tmp_path / "run", "--workers", 0, "--epochs", 1, "--decisions", file)
+    assert refused.code == 2
+    assert "head colour has no labelled train row" in refused.err
+    some = decisions_file(tmp_path, [row_of(squares, index, "drop_label") for index in range(40)])
+    result = cli("train", squares / "squares.task.yaml", "--out", tmp_path / "run", "--workers", 0, "--epochs", 1, "--decisions", some)
+    assert result.code == 0, result.err
+    splits = pd.read_csv(tmp_path / "run" / "splits.csv")
+    assert len(splits) == 80
+    by_split = splits["colour"].isna().groupby(splits["split"]).sum()
+    assert by_split["val"] == 0
+    assert f"colour: {by_split['train']} dropped of 68" in result.err
+
+
+def test_decisions_of_other_labels_are_refused_and_the_first_differences_named(cli, squares, tmp_path):
+    rows = [row_of(squares, 1, "drop_label"), row_of(squares, 2, "drop_label")]
+    rows[1][4] = "green"
+    result = cli("train", squares / "squares.task.yaml", "--out", tmp_path / "run", "--decisions", decisions_file(tmp_path, rows))
+    assert result.code == 2
+    assert "row 2" in result.err
+    assert "the label was 'green' when this was decided, and is 'blue' now" in result.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--heads", "color"), "did you mean 'colour'?"),
+        (("--full", "--method", "confident"), "leave --full out"),
+        (("--apply", "nowhere.csv"), "--apply needs --out FILE"),
+        (("--weights", "nowhere.pth"), "nowhere.pth"),
+        (("--set", "clean.floor=3"), "did you mean 'floor_rows'?"),
+        (("--set", "clean.impossible=[{colour: pink}]"), "no class 'pink'"),
+    ],
+)
+def test_bad_arguments_end_with_a_message_and_code_2(cli, squares, tmp_path, options, told):
+    result = cli("clean-labels", squares / "squares.task.yaml", "--workers", 0, *options)
+    assert result.code == 2
+    assert told in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_folder_with_a_run_is_not_overwritten_unless_asked(cli, squares, tmp_path):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "mine.txt").write_text("mine")
+    result = clean(cli, squares, tmp_path / "clean", "--overwrite")
+    assert result.code == 2
+    assert (tmp_path / "clean" / "mine.txt").exists()
+
+
+def test_one_class_a_group_of_one_and_a_handful_of_rows_give_no_verdicts_and_no_traceback(cli, squares, tmp_path):
+    table = pd.read_csv(squares / "labels.csv").head(12)
+    table["colour"] = "red"
+    table["person"] = [f"p{index}" for index in range(12)]
+    table.to_csv(squares / "labels.csv", index=False)
+    result = clean(cli, squares, tmp_path / "clean", "--fast")
+    assert result.code == 0, result.err
+    verdicts = pd.read_csv(tmp_path / "clean" / "verdicts.csv")
+    assert len(verdicts) == 0
+    assert "decision" in verdicts.columns
