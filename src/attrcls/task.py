@@ -47,7 +47,7 @@ class TrunkSpec(Spec):
     """The shared backbone: any torchvision classification model by its name."""
 
     name: str = "resnet18"
-    weights: str = Field(default="DEFAULT", description="DEFAULT or a named set of torchvision, a file, or none")
+    weights: str = Field(default="DEFAULT", description="DEFAULT or a named set of torchvision, a file, a run, or none")
     freeze: bool = Field(default=False, description="train the heads only, with BatchNorm in eval mode")
     freeze_epochs: Annotated[int, Field(ge=0)] = Field(default=0, description="heads first for so many epochs, then all")
 

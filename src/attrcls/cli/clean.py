@@ -20,7 +20,7 @@ def clean_labels(
     task: Annotated[str, typer.Argument(help="a bundled task (attrcls list) or a YAML file")],
     data: DataDirs = [],  # noqa: B006
     out_path: Annotated[Path | None, typer.Option("--out", help="folder [default: runs/clean-TASK]; with --apply the table to write")] = None,
-    weights: Annotated[str | None, typer.Option(help="DEFAULT or a named set of torchvision, a file, or none")] = None,
+    weights: Annotated[str | None, typer.Option(help="DEFAULT or a named set of torchvision, a file, a run, or none")] = None,
     heads: Annotated[str | None, typer.Option(help="look at these heads only, such as mask,age")] = None,
     method: Annotated[Literal["aum", "confident", "both"], typer.Option(help="confident and both need cleanlab")] = "aum",
     full: Annotated[

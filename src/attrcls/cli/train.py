@@ -14,7 +14,7 @@ def train(
     task: Annotated[str, typer.Argument(help="a bundled task (attrcls list) or a YAML file")],
     data: DataDirs = [],  # noqa: B006
     out_dir: Annotated[Path | None, typer.Option("--out", help="run directory [default: runs/TASK]")] = None,
-    weights: Annotated[str | None, typer.Option(help="DEFAULT or a named set of torchvision, a file, or none")] = None,
+    weights: Annotated[str | None, typer.Option(help="DEFAULT or a named set of torchvision, a file, a run, or none")] = None,
     epochs: Annotated[int | None, typer.Option(help="passes over the train rows")] = None,
     batch_size: Annotated[int | None, typer.Option(help="pictures per batch")] = None,
     lr: Annotated[float | None, typer.Option(help="top learning rate")] = None,

@@ -32,7 +32,8 @@ class Trunk:
 def build_trunk(name: str, *, px: int, weights: str = "none") -> Trunk:
     """A torchvision classification model without its last layer.
 
-    `weights` is `none`, `DEFAULT`, a named set such as `IMAGENET1K_V2`, or a file (`.pth`, `.pt`, `.safetensors`).
+    `weights` is `none`, `DEFAULT`, a named set such as `IMAGENET1K_V2`, a file (`.pth`, `.pt`, `.safetensors`), or the
+    directory of a run.
     Raises:
         UserError: no such model, no such weights, weights that cannot be fetched or do not fit, or a `px` that the
             architecture cannot take.
@@ -106,6 +107,9 @@ def _in_features(layer: nn.Module) -> int:
 
 def _read_weights(name: str, weights: str) -> tuple[StateDict, str]:
     path = Path(weights).expanduser()
+    of_run = path / "model" / "weights.safetensors"
+    if of_run.is_file():
+        path = of_run
     if path.is_file():
         return _read_file(path), str(weights)
     known = torchvision.models.get_model_weights(name)
@@ -133,10 +137,8 @@ def _reason(error: Exception) -> str:
 
 def _read_file(path: Path) -> StateDict:
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
         # weights_only: a stranger's pickle must not run code here.
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = safetensors.torch.load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds, UnpicklingError, RuntimeError, EOFError among them
         raise UserError(f"--weights {path}: not a readable state_dict (.pth, .pt or .safetensors): {type(error).__name__}") from error
     for wrapper in ("state_dict", "model", "model_state_dict"):
@@ -144,6 +146,8 @@ def _read_file(path: Path) -> StateDict:
             state = state[wrapper]
     if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"--weights {path}: expected a state_dict of tensors, found {type(state).__name__}")
+    if any(key.startswith("trunk.") for key in state):  # a model of attrcls: its heads are another task's
+        state = {key.removeprefix("trunk."): value for key, value in state.items() if key.startswith("trunk.")}
     return {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
 
 
