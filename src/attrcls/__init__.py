@@ -10,13 +10,14 @@ Importing this package imports neither torch nor pandas; the functions do when t
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from attrcls.runs.clean import run_clean as clean_labels
     from attrcls.runs.evaluate import run_evaluate as evaluate
     from attrcls.runs.predict import run_predict as predict
     from attrcls.runs.report import run_report as write_report
     from attrcls.runs.train import run_train as train
 
-_HOMES = {"evaluate": "evaluate", "predict": "predict", "train": "train", "write_report": "report"}
-__all__ = ["evaluate", "predict", "train", "write_report"]
+_HOMES = {"clean_labels": "clean", "evaluate": "evaluate", "predict": "predict", "train": "train", "write_report": "report"}
+__all__ = ["clean_labels", "evaluate", "predict", "train", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

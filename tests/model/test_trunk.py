@@ -128,3 +128,12 @@ def test_a_cached_file_is_used_without_the_network(tmp_path, monkeypatch):
 def test_weights_that_do_not_exist_are_a_user_error(weights, expected):
     with pytest.raises(UserError, match=expected):
         build_trunk("resnet18", px=32, weights=weights)
+
+
+def test_a_runs_model_gives_its_trunk_by_the_runs_folder_and_by_its_file(trained_run):
+    built = build_trunk("resnet18", px=32, weights=str(trained_run))
+    saved = safetensors.torch.load_file(trained_run / "model" / "weights.safetensors")
+    assert torch.equal(built.module.state_dict()["conv1.weight"], saved["trunk.conv1.weight"])
+    assert "120 of 120 tensors loaded" in built.loaded
+    by_file = build_trunk("resnet18", px=32, weights=str(trained_run / "model" / "weights.safetensors"))
+    assert torch.equal(by_file.module.state_dict()["conv1.weight"], saved["trunk.conv1.weight"])
