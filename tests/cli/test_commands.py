@@ -227,9 +227,12 @@ def test_a_malformed_task_or_card_is_refused_with_all_its_faults(cli, squares):
     assert "not valid YAML" in cli("train", squares / "squares.task.yaml").err
 
 
-def test_the_python_api_does_what_the_commands_do(squares, tmp_path):
-    from attrcls import evaluate, predict, train, write_report
+def test_the_python_api_does_what_the_commands_do(squares, tmp_path, monkeypatch):
+    monkeypatch.setenv("ATTRCLS_CACHE", str(tmp_path / "cache"))
+    from attrcls import clean_labels, evaluate, predict, train, write_report
 
+    cleaned = clean_labels(str(squares / "squares.task.yaml"), out=tmp_path / "clean", workers=0, full=False)
+    assert (cleaned.folder / "verdicts.csv").is_file()
     run = train(str(squares / "squares.task.yaml"), out=tmp_path / "run", changes={"epochs": 1}, workers=0)
     table = predict(run, squares / "images").table
     assert len(table) == 80
@@ -237,7 +240,8 @@ def test_the_python_api_does_what_the_commands_do(squares, tmp_path):
     assert write_report(run).is_file()
     import attrcls
 
-    assert [callable(getattr(attrcls, name)) for name in attrcls.__all__] == [True] * 4
+    assert attrcls.__all__ == ["clean_labels", "evaluate", "predict", "train", "write_report"]
+    assert all(callable(getattr(attrcls, name)) for name in attrcls.__all__)
 
 
 def test_wandb_alone_gets_the_default_project():
