@@ -12,9 +12,10 @@ import platform
 import tempfile
 from pathlib import Path
 
+import aum_speed
 import pandas as pd
+import predict_speed
 import torch
-from predict_speed import measure
 
 from attrcls.sample import draw_faces
 
@@ -28,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         table = arguments.table or draw_table(Path(folder) / "faces")
-        results = [measure(table, task="clothing", rounds=2, rows=arguments.rows)]
+        results = [predict_speed.measure(table, task="clothing", rounds=2, rows=arguments.rows), aum_speed.measure()]
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {'CUDA' if torch.cuda.is_available() else 'no GPU'}, torch {torch.__version__}"
     for result in results:
         result["machine"] = machine

@@ -52,3 +52,22 @@ def test_a_single_class_has_no_margin_and_a_batch_of_one_works():
     sums = MarginSums(1, 1)
     sums.add(torch.tensor([0]), torch.tensor([[7.0]]), torch.tensor([0]), torch.tensor([True]))
     assert sums.aum().tolist() == [0.0]
+
+
+def test_many_steps_are_summed_in_parts_without_losing_a_row(monkeypatch):
+    monkeypatch.setattr("attrcls.cleaning.aum._ROWS_AT_ONCE", 10)
+    generator = torch.Generator().manual_seed(0)
+    rows, classes = 23, 4
+    sums, margins, logits_sum = MarginSums(rows, classes), torch.zeros(rows, dtype=torch.float64), torch.zeros(rows, classes)
+    targets = torch.randint(classes, (rows,), generator=generator)
+    present = torch.rand(rows, generator=generator) > 0.3
+    for _ in range(3):
+        for batch in torch.randperm(rows, generator=generator).split(4):
+            logits = torch.randn(len(batch), classes, generator=generator)
+            sums.add(batch, logits, targets[batch], present[batch])
+            margins[batch] += margins_of(logits, targets[batch])
+            logits_sum[batch] += logits
+    assert sums.counts.tolist() == (3 * present).tolist()
+    assert torch.allclose(sums.aum()[present], margins[present] / 3, atol=1e-6)
+    assert torch.allclose(sums.mean_logits()[present], logits_sum[present] / 3, atol=1e-6)
+    assert sums.aum()[~present].isnan().all() and sums.mean_logits()[~present].isnan().all()

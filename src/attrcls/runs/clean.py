@@ -184,7 +184,7 @@ class _Cleaning:
         seed = self._seed(run)
         network = linear_network(self.task, targets, self._outputs, width=features.shape[2]).to(self.fabric.device)
         batches = FeatureBatches(features, targets, batch_size=self.task.batch_size, seed=seed)
-        return observe(network, batches, self.task, targets, fabric=self.fabric)
+        return observe(network, batches, self.task, targets, fabric=self.fabric, grouped=self.constant)
 
     def _run_in_full(self, run: int, targets: dict[str, Ints]) -> dict[str, MarginSums]:
         task = self.task.model_copy(update={"seed": self._seed(run)})
