@@ -171,3 +171,26 @@ def test_one_class_a_group_of_one_and_a_handful_of_rows_give_no_verdicts_and_no_
     verdicts = pd.read_csv(tmp_path / "clean" / "verdicts.csv")
     assert len(verdicts) == 0
     assert "decision" in verdicts.columns
+
+
+def test_a_head_without_any_label_is_named_and_may_be_left_out(cli, squares, tmp_path):
+    table = pd.read_csv(squares / "labels.csv")
+    table["colour"] = ""
+    table.to_csv(squares / "labels.csv", index=False)
+    result = clean(cli, squares, tmp_path / "clean", "--fast")
+    assert result.code == 2
+    assert "head colour has no labelled train row" in result.err and "--heads" in result.err
+    assert not (tmp_path / "clean").exists()
+    assert clean(cli, squares, tmp_path / "clean", "--fast", "--heads", "size").code == 0
+    assert set(pd.read_csv(tmp_path / "clean" / "aum_values.csv")["head"]) == {"size"}
+
+
+@pytest.mark.parametrize("how", ["--fast", "--full"])
+def test_a_last_batch_of_one_picture_is_judged_too(cli, squares, tmp_path, how):
+    table = pd.read_csv(squares / "labels.csv").head(65)
+    table.to_csv(squares / "labels.csv", index=False)
+    result = clean(cli, squares, tmp_path / "clean", how, "--all-splits", "--set", "image.px=64")
+    assert result.code == 0, result.err
+    values = pd.read_csv(tmp_path / "clean" / "aum_values.csv")
+    assert (values["head"] == "colour").sum() == 65
+    assert values["aum"].notna().all()
