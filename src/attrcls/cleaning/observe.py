@@ -28,7 +28,7 @@ BATCH_SIZE = 64
 FAST_EPOCHS, FAST_OPTIMISER = 10, OptimiserSpec(name="sgd", lr=0.005, momentum=0.9, weight_decay=1e-4)
 # How many of the epochs count for an attribute that is constant in a group: each shows a wrong label once per picture of
 # the group, and by the tenth the few wrong people are known by heart. On wrong genders planted among 595 people of seven
-# drawn-over pictures (2.9 %), the mean average precision over 8 draws was 0.33 after 1 epoch, 0.35 after 2 or 3, and 0.31
+# drawn-over pictures (2.9 %), the mean average precision over 8 draws was 0.30 after 1 epoch, 0.32 after 2 or 3, and 0.28
 # after 10. Margins from people held out were worse: 0.23 where training's own gave 0.38 (3 draws).
 FAST_GROUP_EPOCHS = 3
 # The whole network: wrong labels are contradicted in the first epochs, and known by heart in the later ones.
