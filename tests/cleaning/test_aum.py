@@ -55,7 +55,7 @@ def test_a_single_class_has_no_margin_and_a_batch_of_one_works():
 
 
 def test_many_steps_are_summed_in_parts_without_losing_a_row(monkeypatch):
-    monkeypatch.setattr("attrcls.cleaning.aum._ROWS_AT_ONCE", 10)
+    monkeypatch.setattr("attrcls.cleaning.aum._LOGITS_AT_ONCE", 10)
     generator = torch.Generator().manual_seed(0)
     rows, classes = 23, 4
     sums, margins, logits_sum = MarginSums(rows, classes), torch.zeros(rows, dtype=torch.float64), torch.zeros(rows, classes)

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# Steps are kept until so many rows have come, and then summed at once: a step of 64 rows is all overhead. On a GPU the
-# training waits for the sums once in hundreds of steps.
-_ROWS_AT_ONCE = 16_384
+# Steps are kept until so many logits (4 MB) have come, and then summed at once. A step of 64 rows is all overhead; and
+# rows come in random order, so that the fewer of them there are, the more of each cache line is fetched for nothing.
+# On a GPU the training waits for the sums once in hundreds of steps.
+_LOGITS_AT_ONCE = 1 << 20
 
 
 class MarginSums:
@@ -24,7 +25,7 @@ class MarginSums:
         self._logits = torch.zeros(classes, rows, dtype=torch.float32)
         self._counts = torch.zeros(rows, dtype=torch.int64)
         self._waiting: list[Sequence[Tensor]] = []
-        self._waiting_rows = 0
+        self._waiting_logits = 0
 
     def add(self, rows: Tensor, logits: Tensor, targets: Tensor, present: Tensor) -> None:
         """Add one step: `rows` int64 `(batch,)`, `logits` `(batch, classes)`, `targets` int64 `(batch,)`, `present` bool `(batch,)`.
@@ -33,8 +34,8 @@ class MarginSums:
         `logits` are detached, and none is written to afterwards.
         """
         self._waiting.append((rows, logits, targets, present))
-        self._waiting_rows += len(rows)
-        if self._waiting_rows >= _ROWS_AT_ONCE:
+        self._waiting_logits += logits.numel()
+        if self._waiting_logits >= _LOGITS_AT_ONCE:
             self._sum_waiting()
 
     @property
@@ -57,7 +58,7 @@ class MarginSums:
         if not self._waiting:
             return
         rows, logits, targets, present = (torch.cat(parts).to(self._counts.device) for parts in zip(*self._waiting, strict=True))
-        self._waiting, self._waiting_rows = [], 0
+        self._waiting, self._waiting_logits = [], 0
         if not present.all():
             rows, logits, targets = rows[present], logits[present], targets[present]
         by_class = logits.float().T.contiguous()
