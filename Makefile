@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 .PHONY: demo test lint bench lock clean
 
-# Installs attrcls, then trains, predicts, evaluates and reports on drawn faces.
+# Installs attrcls, then cleans labels, trains, predicts, evaluates and reports on drawn faces.
 demo: $(READY)
 	$(BIN)/attrcls demo demo --overwrite
 

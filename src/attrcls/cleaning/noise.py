@@ -12,7 +12,9 @@ are and where they lie, and takes the threshold of the best expected F1:
 2. Labels j that are really i lie among those at which the network says i. At every margin t their number is at most
    (labels j at or below t) / (share of class i at or below t, if it were labelled j), because true labels can only add to
    the count. The least such bound over t estimates it: mixture proportion estimation (Blanchard, Lee and Scott,
-   "Semi-Supervised Novelty Detection", JMLR 2010).
+   "Semi-Supervised Novelty Detection", JMLR 2010). Where a handful of labels is wrong, the least of many bounds is often zero
+   by chance alone. So a second estimate begins where the second label comes: at share s, 1 / s is unbiased for the number
+   of labels (inverse sampling; Haldane, "On a Method of Estimating Frequencies", Biometrika 1945). The larger one counts.
 3. Weighted by these numbers, the margins of step 1 are the distribution W of the wrong labels' margins. With the rate r of
    wrong labels and the distribution A of all margins, suspecting what lies at or below t has the expected
    F1 = 2 r W(t) / (A(t) + r). Where even the best threshold is hardly better than suspecting every label, the pictures do
@@ -190,8 +192,15 @@ def _count_transitions(labels: Ints, runs: Sequence[RunSeen], margins: Sequence[
             ladder = np.quantile(seen, _LADDER)
             share = np.searchsorted(seen, ladder, side="right") / sizes[source]
             below = np.searchsorted(np.sort(margin[carriers & (says == source), label]), ladder, side="right")
-            counts[source, label] = (below / share).min() / len(runs)
+            counts[source, label] = _least_bound(below / len(runs), share)
     return counts
+
+
+def _least_bound(below: Floats, share: Floats) -> float:
+    """How many labels are wrong, when `below` `(steps,)` of them lie where `share` `(steps,)` of all wrong ones would."""
+    plain = float((below / share).min())
+    several = below >= 2
+    return max(plain, float(((below - 1) / share)[several].min())) if several.any() else plain
 
 
 def _wrong_margins(labels: Ints, runs: Sequence[RunSeen], margins: Sequence[Floats], counts: Floats, *, seed: int) -> Floats:
