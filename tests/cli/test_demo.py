@@ -18,6 +18,7 @@ def test_the_demo_goes_from_drawing_to_report_and_says_what_to_try_next(cli, tmp
     ):
         assert (demo / name).is_file(), name
     assert "What to try next" in result.out
+    assert f"then: attrcls train sample_faces --data {demo / 'faces'} --decisions {demo / 'clean' / 'verdicts.csv'} ·" in result.out
     # The model starts from the first trunk and learns from the labels that cleaning left.
     config = yaml.safe_load((demo / "run" / "config.yaml").read_text())["run"]
     assert config["weights_loaded"] == f"{demo / 'first'}: 120 of 120 tensors loaded"

@@ -1,5 +1,6 @@
 """`attrcls clean-labels`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -62,9 +63,9 @@ def clean_labels(
     _show(cleaned)
     folder = cleaned.folder
     out.print(f"look at them: {folder / 'review.html'}")
-    out.print(
-        f"then: attrcls train {task} --decisions {folder / 'verdicts.csv'} · attrcls clean-labels {task} --apply decisions.csv --out cleaned.csv"
-    )
+    given = shlex.join([task, *(part for directory in data for part in ("--data", directory))])
+    verdicts = shlex.quote(str(folder / "verdicts.csv"))
+    out.print(f"then: attrcls train {given} --decisions {verdicts} · attrcls clean-labels {given} --apply decisions.csv --out cleaned.csv")
 
 
 def show_applied(done: "pd.DataFrame") -> None:
