@@ -1,3 +1,6 @@
+import gc
+import multiprocessing
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +50,20 @@ def test_batches_are_the_same_with_any_number_of_workers(manifest):
         for one, two in zip(alone.epoch(epoch), helped.epoch(epoch), strict=True):
             assert torch.equal(one.rows, two.rows)
             assert torch.equal(one.images, two.images)
+
+
+def test_workers_end_as_soon_as_their_loader_is_dropped_without_the_collector(manifest):
+    """In a reference cycle the collector would close the queues first, and dropping would wait 5 s for each worker."""
+    gc.disable()
+    try:
+        batches = make_batches(manifest, workers=2)
+        next(batches.epoch(0))
+        workers = multiprocessing.active_children()
+        assert len(workers) == 2
+        del batches
+        assert not any(worker.is_alive() for worker in workers)
+    finally:
+        gc.enable()
 
 
 def test_epochs_differ_in_order_and_augmentation_and_can_be_asked_for_again(manifest):

@@ -109,10 +109,12 @@ class DecodedLoader:
     """Iterates over batches of draws in order; worker processes stay alive between uses."""
 
     def __init__(self, dataset: PictureDataset, *, workers: int, pin_memory: bool = False) -> None:
-        self._draws: list[list[Draw]] = []
+        # No reference leads back here: in a cycle, the collector closes the queues before the loader has told its workers
+        # to end, and then waits five seconds for each of them.
+        self._wanted = _Batches()
         self._loader: DataLoader[Any] = DataLoader(
             dataset,
-            batch_sampler=_Batches(self),
+            batch_sampler=self._wanted,
             collate_fn=dataset.collate,
             num_workers=workers,
             persistent_workers=workers > 0,
@@ -125,21 +127,21 @@ class DecodedLoader:
 
     def batches(self, draws: list[list[Draw]]) -> Iterator[Decoded]:
         """Decoded batches, one per list of draws, in their order."""
-        self._draws = draws
+        self._wanted.draws = draws
         yield from self._loader
 
 
 class _Batches:
     """The loader's batch sampler: whatever draws are wanted at the moment."""
 
-    def __init__(self, owner: DecodedLoader) -> None:
-        self.owner = owner
+    def __init__(self) -> None:
+        self.draws: list[list[Draw]] = []
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        return iter(self.owner._draws)
+        return iter(self.draws)
 
     def __len__(self) -> int:
-        return len(self.owner._draws)
+        return len(self.draws)
 
 
 class LabelledBatches:
