@@ -14,7 +14,8 @@ are and where they lie, and takes the threshold of the best expected F1:
    the count. The least such bound over t estimates it: mixture proportion estimation (Blanchard, Lee and Scott,
    "Semi-Supervised Novelty Detection", JMLR 2010). Where a handful of labels is wrong, the least of many bounds is often zero
    by chance alone. So a second estimate begins where the second label comes: at share s, 1 / s is unbiased for the number
-   of labels (inverse sampling; Haldane, "On a Method of Estimating Frequencies", Biometrika 1945). The larger one counts.
+   of labels (inverse sampling; Haldane, "On a Method of Estimating Frequencies", Biometrika 1945). Up to ten, the larger
+   one counts.
 3. Weighted by these numbers, the margins of step 1 are the distribution W of the wrong labels' margins. With the rate r of
    wrong labels and the distribution A of all margins, suspecting what lies at or below t has the expected
    F1 = 2 r W(t) / (A(t) + r). Where even the best threshold is hardly better than suspecting every label, the pictures do
@@ -37,6 +38,8 @@ PAPER_PERCENTILE = 99
 # Bounds from the outermost tenths of the margins would stand on a handful of units.
 _LADDER = np.linspace(0.1, 0.9, 41)
 _FEWEST_OF_SOURCE, _FEWEST_OF_GIVEN, _LEAST_SHARE_SEEN = 20, 10, 0.2
+# More wrong labels than these of one class in another are not missed by chance.
+_HANDFUL = 10
 # A part of the wrong labels is taken to go to any class alike, so that a transition nobody estimated is not impossible.
 # 0.1 to 0.3 did equally well on planted symmetric and pairwise noise; without it pairwise noise was over-flagged.
 _UNIFORM_SHARE = 0.2
@@ -198,9 +201,11 @@ def _count_transitions(labels: Ints, runs: Sequence[RunSeen], margins: Sequence[
 
 def _least_bound(below: Floats, share: Floats) -> float:
     """How many labels are wrong, when `below` `(steps,)` of them lie where `share` `(steps,)` of all wrong ones would."""
-    plain = float((below / share).min())
-    several = below >= 2
-    return max(plain, float(((below - 1) / share)[several].min())) if several.any() else plain
+    least, several = float((below / share).min()), below >= 2
+    if not several.any():
+        return least
+    from_second = float(((below - 1) / share)[several].min())
+    return max(least, from_second) if from_second <= _HANDFUL else least
 
 
 def _wrong_margins(labels: Ints, runs: Sequence[RunSeen], margins: Sequence[Floats], counts: Floats, *, seed: int) -> Floats:
