@@ -79,6 +79,17 @@ def test_a_decision_that_does_not_fit_is_named_with_its_row(tmp_path, manifest, 
     assert "row 2" in str(caught.value)
 
 
+def test_a_decision_on_another_picture_is_refused_though_row_and_label_fit(tmp_path, manifest):
+    """Rows without an id are numbered: a table sorted anew would have another picture of the same label dropped."""
+    paths = manifest.frame["path"].tolist()
+    file = write(tmp_path, GOOD[:2])
+    pd.read_csv(file).assign(path=paths[:2]).to_csv(file, index=False)
+    assert len(read_decisions(file, manifest)) == 2
+    pd.read_csv(file).assign(path=[paths[0], "elsewhere.jpg"]).to_csv(file, index=False)
+    with pytest.raises(ProblemsError, match=r"row 2.*'r1' was picture 'elsewhere.jpg' when this was decided"):
+        read_decisions(file, manifest)
+
+
 def test_two_decisions_on_one_label_are_refused(tmp_path, manifest):
     with pytest.raises(ProblemsError, match="decided twice"):
         read_decisions(write(tmp_path, [GOOD[0], [*GOOD[0][:5], "keep", ""]]), manifest)

@@ -36,7 +36,8 @@ def read_decisions(file: Path, manifest: Manifest, *, partial: bool = False) -> 
 
     Raises:
         UserError: the file is missing, or lacks a column.
-        ProblemsError: rows whose label is not there, is another one by now, or whose decision or class is unknown.
+        ProblemsError: rows whose label is not there, is another one or of another picture by now, or whose decision or class
+            is unknown.
     """
     # Nothing suspect is a finding too: a header alone will do.
     table = read_table(file, empty=True)
@@ -55,12 +56,14 @@ def read_decisions(file: Path, manifest: Manifest, *, partial: bool = False) -> 
     problems: list[Problem] = []
     rows: list[tuple[int, str, int, int, str]] = []
     seen: dict[tuple[int, str], str] = {}
-    cells = (table[column] for column in _NEEDED)
-    for number, (card, row_id, head, given, decision, new, proposal) in enumerate(zip(*cells, new_labels, suggested, strict=True), start=1):
+    cells = (*(table[column] for column in _NEEDED), table.get("path", blank), new_labels, suggested)
+    for number, (card, row_id, head, given, decision, path, new, proposal) in enumerate(zip(*cells, strict=True), start=1):
         if partial and (card.strip(), row_id) not in position:
             continue
         try:
             row = _find(position, card, row_id)
+            if path and path != frame["path"].iat[row]:
+                raise _FaultError(f"row {row_id!r} was picture {path!r} when this was decided, and is {frame['path'].iat[row]!r} now", "path")
             given_index = _check_given(manifest, targets, row, head, given)
             decision = decision.strip()
             if decision not in DECISIONS:

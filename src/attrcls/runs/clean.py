@@ -78,7 +78,7 @@ def run_clean(
         require_cleanlab()
         if full:
             raise UserError(f"--method {method} works on a frozen trunk's features: leave --full out, or name trained --weights")
-    folder = open_run_folder(Path(out or Path("runs") / f"clean-{plan.task.name}"), resume=False, overwrite=overwrite)
+    folder = open_run_folder(Path(out or Path("runs") / f"clean-{plan.task.name}"), resume=None, overwrite=overwrite)
     fabric = start_engine(device=device, precision=precision)
     prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit)
     everything = prepared.manifest

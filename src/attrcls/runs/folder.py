@@ -94,8 +94,10 @@ class RunFolder:
         write_table(table, self.path / name)
 
 
-def open_run_folder(path: Path, *, resume: bool, overwrite: bool) -> RunFolder:
+def open_run_folder(path: Path, *, resume: bool | None, overwrite: bool) -> RunFolder:
     """The run directory to be: a new one, or the one to resume or to replace. Nothing is written or removed yet.
+
+    `resume` is None where a run cannot be resumed.
 
     Raises:
         UserError: it holds a run and neither flag is given, or it holds other files.
@@ -107,7 +109,8 @@ def open_run_folder(path: Path, *, resume: bool, overwrite: bool) -> RunFolder:
         raise UserError(f"--out {path}: this folder holds other files and no run; name a new folder")
     RunFolder(path).read_status()  # Another program's status.json is not a run's, and what lies beside it is not ours to remove.
     if occupied and not (resume or overwrite):
-        raise UserError(f"--out {path} already holds a run; name another folder, go on with --resume, or replace it with --overwrite")
+        choices = "name another folder, or replace it" if resume is None else "name another folder, go on with --resume, or replace it"
+        raise UserError(f"--out {path} already holds a run; {choices} with --overwrite")
     return RunFolder(path)
 
 
