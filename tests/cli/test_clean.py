@@ -47,10 +47,14 @@ def test_fast_cleaning_writes_every_file_and_ranks_planted_faults_first(cli, fau
     assert "paper's rule" in result.out
 
 
-def test_the_same_command_gives_the_same_verdicts_from_kept_features(cli, faulty, tmp_path):
+def test_the_same_command_gives_the_same_verdicts_from_kept_features_and_replaces_none_unasked(cli, faulty, tmp_path):
     assert clean(cli, faulty, tmp_path / "one", "--fast", "--set", "image.px=64").code == 0
     assert list((tmp_path / "cache").glob("*.safetensors"))
     assert clean(cli, faulty, tmp_path / "two", "--fast", "--set", "image.px=64").code == 0
+    refused = clean(cli, faulty, tmp_path / "two", "--fast", "--set", "image.px=64")
+    assert refused.code == 2
+    # clean-labels has no --resume to offer.
+    assert "already holds a run" in refused.err and "--overwrite" in refused.err and "--resume" not in refused.err
     for name in ("verdicts.csv", "aum_values.csv", "cleaned.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -106,7 +110,7 @@ def test_apply_writes_the_mended_table_and_never_overwrites_unasked(cli, squares
     assert mended["audit"].tolist()[:4] == ["", "colour: drop_label (green)", "colour: relabel (blue → red)", "colour: keep (red)"]
     refused = cli(*command)
     assert refused.code == 2
-    assert "--overwrite" in refused.err and "--resume" not in refused.err
+    assert "--overwrite" in refused.err
     assert cli(*command, "--overwrite").code == 0
 
 
@@ -153,7 +157,7 @@ def test_bad_arguments_end_with_a_message_and_code_2(cli, squares, tmp_path, opt
     assert "Traceback" not in result.err
 
 
-def test_a_folder_with_a_run_is_not_overwritten_unless_asked(cli, squares, tmp_path):
+def test_a_folder_of_something_else_is_not_overwritten_even_if_asked(cli, squares, tmp_path):
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / "mine.txt").write_text("mine")
     result = clean(cli, squares, tmp_path / "clean", "--overwrite")
