@@ -1,10 +1,11 @@
 """How good the bundled tasks' defaults are: train, predict and score each pack with each seed, one JSON file per cell.
 
     python benchmarks/quality.py --data PACKS --weights FILE [--packs mask18,clothing,age5] [--seeds 0,1,2]
-        [--variants plain,cleaned,balanced,both] [--untrained]
+        [--variants plain,cleaned,balanced,both] [--budget default|half|frozen] [--untrained]
 
 PACKS holds the folders mask18, clothing and age5. `cleaned` trains on the verdicts of `clean-labels --fast`, as it gives
-them; `balanced` evens out the classes of all heads at once; `both` does one after the other. A cell that has its file is
+them; `balanced` evens out the classes of all heads at once; `both` does one after the other. The budgets: the task's own, at half
+its picture size (a quarter of the time), and heads alone on a frozen trunk. A cell that has its file is
 not run again, so that the benchmark can be stopped and gone on with; delete a file to run its cell anew. Prints mean and
 standard deviation at the end.
 """
@@ -26,6 +27,7 @@ RESULTS = Path(__file__).parent / "results" / "quality"
 # age5's test set has as many of each class, so that top-1 is its macro recall too.
 FIGURES = {"mask18": "code macro-F1", "clothing": "garment/top1", "age5": "age_band/top1"}
 HEADS = {"mask18": "mask,gender,age", "clothing": "garment,wearer", "age5": "age_band,gender"}
+BUDGETS = {"default": [], "half": ["--set", "image.px=64"], "frozen": ["--freeze"]}
 VARIANTS = ("plain", "cleaned", "balanced", "both")
 
 
@@ -36,35 +38,37 @@ def main() -> None:
     parser.add_argument("--packs", default=",".join(FIGURES))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--variants", default="plain")
+    parser.add_argument("--budget", choices=BUDGETS, default="default")
     parser.add_argument("--untrained", action="store_true", help="with --weights none instead")
     arguments = parser.parse_args()
     weights = "none" if arguments.untrained else str(arguments.weights)
     for seed in arguments.seeds.split(","):
         for pack in arguments.packs.split(","):
             for variant in arguments.variants.split(","):
-                run_cell(pack, variant, int(seed), data=arguments.data / pack, weights=weights)
+                run_cell(pack, variant, int(seed), budget=arguments.budget, data=arguments.data / pack, weights=weights)
     summarise()
 
 
-def run_cell(pack: str, variant: str, seed: int, *, data: Path, weights: str) -> None:
+def run_cell(pack: str, variant: str, seed: int, *, budget: str, data: Path, weights: str) -> None:
     if variant not in VARIANTS:
         sys.exit(f"--variants: expected some of {', '.join(VARIANTS)}, found {variant}")
     start = "untrained" if weights == "none" else "pretrained"
-    file = RESULTS / f"{pack}-{named(variant, start)}-seed{seed}.json"
+    file = RESULTS / f"{pack}-{named(variant, start, budget)}-seed{seed}.json"
     if file.exists():
         return
     folder = Path(tempfile.mkdtemp(prefix=f"{pack}-"))
     run = folder / "run"
     given = [pack, "--data", str(data), "--weights", weights, "--seed", str(seed)]
+    size = BUDGETS[budget] if budget == "half" else []
     extra = ["--balance", HEADS[pack]] if variant in ("balanced", "both") else []
-    cell: dict[str, object] = {"pack": pack, "seed": seed, "start": start, "variant": variant}
+    cell: dict[str, object] = {"pack": pack, "seed": seed, "start": start, "variant": variant, "budget": budget}
     if variant in ("cleaned", "both"):
         clean = folder / "clean"
-        attrcls("clean-labels", *given, "--fast", "--out", str(clean))
+        attrcls("clean-labels", *given, *size, "--fast", "--out", str(clean))
         verdicts = pd.read_csv(clean / "verdicts.csv")
         extra += ["--decisions", str(clean / "verdicts.csv")]
         cell["dropped"] = {str(head): int(count) for head, count in verdicts[verdicts["decision"] == "drop_label"]["head"].value_counts().items()}
-    attrcls("train", *given, "--out", str(run), *extra)
+    attrcls("train", *given, *BUDGETS[budget], "--out", str(run), *extra)
     if pack == "mask18":
         submission = folder / "submission.csv"
         attrcls("predict", str(run), str(data / "eval" / "info.csv"), "--csv", str(submission), "--submission")
@@ -91,18 +95,19 @@ def attrcls(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "attrcls", *arguments], check=True)
 
 
-def named(variant: str, start: str) -> str:
+def named(variant: str, start: str, budget: str) -> str:
     """A plain cell is named by where its trunk starts, the others by what was done to their labels."""
-    return start if variant == "plain" else variant if start == "pretrained" else f"{variant}-{start}"
+    name = start if variant == "plain" else variant if start == "pretrained" else f"{variant}-{start}"
+    return name if budget == "default" else f"{budget}-{name}"
 
 
 def summarise() -> None:
     for pack, figure in FIGURES.items():
-        for start in ("untrained", "pretrained", "cleaned", "balanced", "both"):
-            found = [json.loads(file.read_text())["figure"] for file in sorted(RESULTS.glob(f"{pack}-{start}-seed*.json"))]
+        for name in [named(variant, start, budget) for budget in BUDGETS for start in ("untrained", "pretrained") for variant in VARIANTS]:
+            found = [json.loads(file.read_text())["figure"] for file in sorted(RESULTS.glob(f"{pack}-{name}-seed*.json"))]
             if found:
                 spread = statistics.stdev(found) if len(found) > 1 else float("nan")
-                print(f"{pack:9} {start:10} {figure:14} {statistics.mean(found):.3f} ± {spread:.3f}  ({', '.join(f'{each:.3f}' for each in found)})")
+                print(f"{pack:9} {name:18} {figure:14} {statistics.mean(found):.3f} ± {spread:.3f}  ({', '.join(f'{each:.3f}' for each in found)})")
 
 
 if __name__ == "__main__":

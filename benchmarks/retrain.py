@@ -21,7 +21,8 @@ import pandas as pd
 RESULTS = Path(__file__).parent / "results" / "retrain"
 TASK = str(Path(__file__).parent / "tasks" / "cifar_sym40.yaml")
 HEAD = "sym40"
-BUDGETS = {"frozen": ["--freeze"], "full": ["--no-freeze"]}
+# Fine-tuning the whole network learns in four epochs what a few heads need eight for.
+BUDGETS = {"frozen": ["--freeze"], "full": ["--no-freeze", "--epochs", "4"]}
 LABELS = ("given", "verdicts", "ceiling")
 
 

@@ -44,6 +44,12 @@ class Result:
     err: str
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test leaves features in the user's cache, or finds some there."""
+    monkeypatch.setenv("ATTRCLS_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Call `attrcls` with arguments, as its entry point does."""

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from attrcls.data.augment import Augmenter
+from attrcls.data.images import read_image, resize_to
+from attrcls.data.loader import Draw, LabelledBatches
 from attrcls.data.manifest import build_manifest
 from attrcls.engine import place, seed_everything, start_engine
-from attrcls.features.batches import FeatureBatches, standardise
-from attrcls.features.extract import VIEWS, scales_for, trunk_features
+from attrcls.features.batches import FeatureBatches, KeptFeatures, standardise
+from attrcls.features.extract import VIEWS, scales_for, trunk_features, view_features
 from attrcls.model.network import build_network
 from attrcls.runs.prepare import resolve_roots
 from attrcls.task import load_plan
@@ -42,8 +45,6 @@ def test_features_are_the_trunks_of_each_view_at_full_and_half_size(setting):
     network, manifest, _, _ = setting
     features, _ = compute(setting)
     assert features.shape == (VIEWS, 8, 1024)
-    from attrcls.data.images import read_image, resize_to
-
     picture = resize_to(read_image(manifest.image_paths()[3], min_px=64), px=64, fit="stretch")
     pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
     with torch.inference_mode():
@@ -120,3 +121,58 @@ def test_standardised_columns_have_mean_0_and_the_length_of_512():
     standard = standardise(features)
     torch.testing.assert_close(standard.mean((0, 1)), torch.zeros(64), atol=1e-4, rtol=0)
     assert standard.square().sum(2).mean().item() == pytest.approx(512, rel=0.01)
+
+
+def compute_views(setting, *, views=3, cache=None, rows=range(8), **options):
+    network, manifest, image, fabric = setting
+    counted = []
+    features = view_features(
+        network, manifest.take(rows), image, "crop", views=views, fabric=fabric, workers=0, cache=cache,
+        on_start=lambda images: (counted.append(images), lambda done: None)[1], **options,
+    )  # fmt: skip
+    return features, sum(counted)
+
+
+def test_the_first_view_is_the_picture_as_predicted_and_the_others_follow_from_recipe_and_content(setting):
+    network, manifest, image, _ = setting
+    features, computed = compute_views(setting)
+    assert features.shape == (3, 8, 512)
+    assert computed == 24
+    picture = resize_to(read_image(manifest.image_paths()[5], min_px=image.resize_px), px=image.resize_px, fit="stretch")
+    pixels = torch.from_numpy(Augmenter("none", px=64)(picture, (0,))).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        torch.testing.assert_close(features[0, 5].float(), network.eval().extract(pixels)[0], rtol=2e-3, atol=2e-3)
+    assert not torch.equal(features[0, 5], features[1, 5])
+    assert not torch.equal(features[1, 5], features[2, 5])
+    # Row 5 alone, in another place and another batch: the same views of the same picture.
+    alone, _ = compute_views(setting, rows=[5], batch_size=2)
+    torch.testing.assert_close(alone[:, 0].float(), features[:, 5].float(), rtol=2e-3, atol=2e-3)
+
+
+def test_views_are_kept_apart_from_those_of_another_number_or_size(setting, tmp_path):
+    first, computed = compute_views(setting, cache=tmp_path)
+    again, recomputed = compute_views(setting, cache=tmp_path)
+    assert (computed, recomputed) == (24, 0)
+    assert torch.equal(first, again)
+    assert compute_views(setting, views=1, cache=tmp_path)[1] == 8
+    network, manifest, image, fabric = setting
+    assert compute_views((network, manifest, image.model_copy(update={"margin": 0.5}), fabric), cache=tmp_path)[1] == 24
+    assert compute(setting, tmp_path)[1] == 8
+
+
+def test_kept_features_show_each_row_one_view_after_another_and_the_first_outside_of_epochs(setting):
+    _, manifest, _, _ = setting
+    features = torch.arange(3 * 8).half().view(3, 8, 1)
+    batches = LabelledBatches(manifest, KeptFeatures(features), heads=["colour"], batch_size=3, seed=0)
+    seen = np.zeros((3, 8), dtype=int)
+    for epoch in range(3):
+        for batch in batches.epoch(epoch):
+            assert batch.images.dtype == torch.float32
+            values = batch.images[:, 0].long()
+            assert torch.equal(values % 8, batch.rows)
+            assert torch.equal(batch.targets["colour"], torch.from_numpy(manifest.targets("colour"))[batch.rows])
+            seen[values // 8, batch.rows] += 1
+    assert (seen == 1).all()
+    assert torch.cat([batch.images[:, 0] for batch in batches.in_order()]).tolist() == list(range(8))
+    (repeat,) = KeptFeatures(features).batches([[Draw(2, (0,), repeat=1, turn=4)]])
+    assert repeat.images.item() == 8 + 2

@@ -49,6 +49,9 @@ class TrunkSpec(Spec):
     name: str = "resnet18"
     weights: str = Field(default="DEFAULT", description="DEFAULT or a named set of torchvision, a file, a run, or none")
     freeze: bool = Field(default=False, description="train the heads only, with BatchNorm in eval mode")
+    frozen_views: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=4, description="freeze: views of each picture whose features are computed once and kept; 0 augments anew each epoch"
+    )
     freeze_epochs: Annotated[int, Field(ge=0)] = Field(default=0, description="heads first for so many epochs, then all")
 
 

@@ -8,11 +8,6 @@ import pytest
 ALL = {"verdicts.csv", "aum_values.csv", "cleaned.csv", "review.html", "status.json"}
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("ATTRCLS_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def faulty(squares):
     """The squares with the colours of eight pictures said wrong; column `true` is for scoring alone."""

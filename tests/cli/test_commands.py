@@ -227,8 +227,7 @@ def test_a_malformed_task_or_card_is_refused_with_all_its_faults(cli, squares):
     assert "not valid YAML" in cli("train", squares / "squares.task.yaml").err
 
 
-def test_the_python_api_does_what_the_commands_do(squares, tmp_path, monkeypatch):
-    monkeypatch.setenv("ATTRCLS_CACHE", str(tmp_path / "cache"))
+def test_the_python_api_does_what_the_commands_do(squares, tmp_path):
     from attrcls import clean_labels, evaluate, predict, train, write_report
 
     cleaned = clean_labels(str(squares / "squares.task.yaml"), out=tmp_path / "clean", workers=0, full=False)

@@ -5,6 +5,8 @@ import shutil
 
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
 
 
 def train(cli, folder, out, *options):
@@ -50,10 +52,11 @@ def test_a_folder_with_other_files_is_never_replaced(cli, squares, tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
-def test_ctrl_c_ends_cleanly_and_the_run_resumes_to_the_same_weights(cli, squares, tmp_path, monkeypatch):
+@pytest.mark.parametrize("options", [(), ("--freeze",)])
+def test_ctrl_c_ends_cleanly_and_the_run_resumes_to_the_same_weights(cli, squares, tmp_path, monkeypatch, options):
     import attrcls.runs.epochs as epochs
 
-    assert train(cli, squares, tmp_path / "whole", "--epochs", 3).code == 0
+    assert train(cli, squares, tmp_path / "whole", "--epochs", 3, *options).code == 0
     real, done = epochs.save_checkpoint, []
 
     def interrupt(state, path):
@@ -63,12 +66,14 @@ def test_ctrl_c_ends_cleanly_and_the_run_resumes_to_the_same_weights(cli, square
             raise KeyboardInterrupt
 
     monkeypatch.setattr(epochs, "save_checkpoint", interrupt)
-    stopped = train(cli, squares, tmp_path / "run", "--epochs", 3)
+    stopped = train(cli, squares, tmp_path / "run", "--epochs", 3, *options)
     assert stopped.code == 130
     assert "--resume" in stopped.err
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
     monkeypatch.setattr(epochs, "save_checkpoint", real)
-    assert train(cli, squares, tmp_path / "run", "--epochs", 3, "--resume").code == 0
+    # What a frozen trunk gave may be gone from the cache: it is computed again, from the checkpoint's trunk.
+    monkeypatch.setenv("ATTRCLS_CACHE", str(tmp_path / "another"))
+    assert train(cli, squares, tmp_path / "run", "--epochs", 3, "--resume", *options).code == 0
     weights = [(tmp_path / name / "checkpoints" / "last.safetensors").read_bytes() for name in ("whole", "run")]
     assert weights[0][-100_000:] == weights[1][-100_000:]
     timings = ["seconds", "images_per_second"]
@@ -189,6 +194,34 @@ def test_a_batch_of_one_is_trained_or_told_about(cli, squares, tmp_path):
     assert "--batch-size 2" in told.err
     frozen = train(cli, squares, tmp_path / "frozen", "--epochs", 1, "--limit", 4, "--batch-size", 1, "--freeze")
     assert frozen.code == 0
+
+
+def test_a_frozen_trunk_sees_each_view_once_and_later_runs_find_its_features(cli, squares, tmp_path):
+    first = train(cli, squares, tmp_path / "first", "--freeze", "--set", "trunk.frozen_views=2")
+    assert first.code == 0, first.err
+    assert "136 views" in first.err
+    assert "features of 2 views of each picture kept" in first.err
+    second = train(cli, squares, tmp_path / "second", "--freeze", "--set", "trunk.frozen_views=2", "--lr", 0.01)
+    assert second.code == 0
+    assert "136 views" not in second.err
+    models = [load_file(tmp_path / name / "model" / "weights.safetensors") for name in ("first", "second")]
+    for name, tensor in models[0].items():
+        assert torch.equal(tensor, models[1][name]) == name.startswith("trunk."), name
+    # The whole model is saved: it predicts from pictures what the heads said of kept features.
+    predicted = cli("evaluate", tmp_path / "first", squares, "--json", tmp_path / "scores.json")
+    assert predicted.code == 0, predicted.err
+    metrics = pd.read_csv(tmp_path / "first" / "metrics.csv")
+    kept = metrics.iloc[int(json.loads((tmp_path / "first" / "status.json").read_text())["kept_epoch"]) - 1]
+    scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    assert scores["colour/top1"][0] == pytest.approx(kept["colour/top1"], abs=1e-6)
+
+
+@pytest.mark.parametrize("option", ["trunk.frozen_views=0", "balance={heads: [colour], repeat_augment: strong}"])
+def test_a_frozen_trunk_can_see_new_pictures_each_epoch(cli, squares, tmp_path, option):
+    result = train(cli, squares, tmp_path / "run", "--epochs", 1, "--freeze", "--set", option)
+    assert result.code == 0, result.err
+    assert "augmented anew each epoch" in result.err
+    assert not list((tmp_path / "cache").glob("*"))
 
 
 def test_a_run_that_fails_is_not_taken_for_a_whole_one(cli, squares, tmp_path):

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,23 @@ class EpochLines:
         self._rows_seen = 0
         self._steps_seen = 0
         self._began = 0.0
+
+    def pictures(self, number: int) -> Callable[[int], None]:
+        """Move a bar of its own, or print a line, while a frozen trunk's features are computed."""
+        if self._progress is None:
+            self._console.print(f"computing a frozen trunk's features of {number:,} views, once; later runs find them")
+            return lambda done: None
+        progress, began, seen = self._progress, time.monotonic(), 0
+        bar = progress.add_task("features", total=number, rate="", left="")
+
+        def advance(done: int) -> None:
+            nonlocal seen
+            seen += done
+            seconds = max(1e-6, time.monotonic() - began)
+            left = timedelta(seconds=round((number - seen) * seconds / seen))
+            progress.update(bar, completed=seen, visible=seen < number, rate=f"{seen / seconds:,.0f} images/s", left=f"{left} left")
+
+        return advance
 
     def start(self, facts: Mapping[str, str], *, epochs: int, warnings: Sequence[str]) -> None:
         """Print the facts and warnings once."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -54,16 +54,19 @@ class Pictures:
 
 
 class Draw(NamedTuple):
-    """One use of a row: its position, the key of its randomness, and which use of the row in this epoch it is, from 0."""
+    """One use of a row: its position, the key of its randomness, which use of the row in this epoch it is, from 0, and
+    where a few views of each row are kept, whose turn it is (modulo their number)."""
 
     row: int
     key: tuple[int, ...]
     repeat: int = 0
+    turn: int = 0
 
 
 class Decoded(NamedTuple):
-    """A batch as workers hand it over: `rows` int64 `(batch,)`, `images` uint8 `(batch, px, px, 3)`, and for the rows
-    that could not be read, `(position in the batch, status, message)`; their pixels are zero."""
+    """A batch as workers hand it over: `rows` int64 `(batch,)`, `images` uint8 `(batch, 3, px, px)` (or features, float
+    `(batch, width)`), and for the rows that could not be read, `(position in the batch, status, message)`; their pixels are
+    zero."""
 
     rows: Tensor
     images: Tensor
@@ -89,7 +92,7 @@ class PictureDataset(Dataset[Any]):
             return draw.row, error
 
     def collate(self, items: Sequence[tuple[int, npt.NDArray[np.uint8] | ImageError]]) -> Decoded:
-        """Stack a batch; what could not be read stays black and is listed."""
+        """Stack a batch, images `(batch, px, px, 3)`; what could not be read stays black and is listed."""
         images = np.zeros((len(items), self.augmenter.px, self.augmenter.px, 3), dtype=np.uint8)
         failures = []
         for position, (_, image) in enumerate(items):
@@ -128,7 +131,9 @@ class DecodedLoader:
     def batches(self, draws: list[list[Draw]]) -> Iterator[Decoded]:
         """Decoded batches, one per list of draws, in their order."""
         self._wanted.draws = draws
-        yield from self._loader
+        for decoded in self._loader:
+            # Channels last in memory, as the pictures came: convolutions are faster so.
+            yield decoded._replace(images=decoded.images.permute(0, 3, 1, 2))
 
 
 class _Batches:
@@ -144,13 +149,20 @@ class _Batches:
         return len(self.draws)
 
 
+class DrawSource(Protocol):
+    """What gives the pictures, or the kept features, that draws ask for."""
+
+    def batches(self, draws: list[list[Draw]]) -> Iterator[Decoded]:
+        """One batch per list of draws, in their order."""
+
+
 class LabelledBatches:
     """Labelled batches of a manifest: `epoch(k)` gives the k-th epoch's, `in_order()` each row once, not augmented."""
 
     def __init__(
         self,
         manifest: Manifest,
-        loader: DecodedLoader,
+        source: DrawSource,
         *,
         heads: Sequence[str],
         batch_size: int,
@@ -161,7 +173,7 @@ class LabelledBatches:
         """`ratios`: a card's draws per epoch over its rows, by default 1. `weights`: `(rows,)`, how many times as often as its
         card's other rows each is drawn; their mean over each card is 1.
         """
-        self._loader = loader
+        self._source = source
         self._batch_size = batch_size
         self._seed = seed
         self._paths = manifest.image_paths()
@@ -187,18 +199,18 @@ class LabelledBatches:
         draws = []
         for place in generator.permutation(len(rows)):
             row, repeat = int(rows[place]), int(repeats[place])
-            draws.append(Draw(row, (self._seed, _AUGMENT_STREAM, epoch, row, repeat, 0), repeat))
+            draws.append(Draw(row, (self._seed, _AUGMENT_STREAM, epoch, row, repeat, 0), repeat, turn=row + epoch + repeat))
         return _parts(draws, self._batch_size)
 
     def _batches(self, draws: list[list[Draw]]) -> Iterator[Batch]:
-        for decoded in self._loader.batches(draws):
+        for decoded in self._source.batches(draws):
             if decoded.failures:
                 position, _, message = decoded.failures[0]
                 path = self._paths[int(decoded.rows[position])]
                 raise UserError(f"{path}: {message}; it was readable before, or was not checked: `attrcls data` lists such files")
             yield Batch(
                 rows=decoded.rows,
-                images=decoded.images.permute(0, 3, 1, 2),
+                images=decoded.images,
                 targets={head: values[decoded.rows] for head, values in self._targets.items()},
                 present={head: values[decoded.rows] for head, values in self._present.items()},
             )

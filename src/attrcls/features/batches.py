@@ -7,10 +7,29 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from attrcls.data.loader import Decoded, Draw
 from attrcls.types import MISSING, Batch
 
 # Streams of randomness that share a seed; the loader of pictures has the first two.
 _ORDER_STREAM, _VIEW_STREAM = 2, 3
+
+
+class KeptFeatures:
+    """Gives kept features `(views, rows, width)` where pictures would be decoded and run through the trunk again.
+
+    A row shows one view after another, epoch by epoch and repeat by repeat; outside of epochs its first, which is not
+    augmented.
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        self._features = features
+
+    def batches(self, draws: list[list[Draw]]) -> Iterator[Decoded]:
+        """One batch of float32 features `(batch, width)` per list of draws, in their order."""
+        for part in draws:
+            rows = torch.tensor([draw.row for draw in part])
+            views = torch.tensor([draw.turn % len(self._features) for draw in part])
+            yield Decoded(rows, self._features[views, rows].float(), [])
 
 
 class FeatureBatches:

@@ -98,7 +98,7 @@ class _Runner:
         draws = [[Draw(row, (0,)) for _, row in part] for part in parts]
         for part, decoded in zip(parts, self.loader.batches(draws), strict=True):
             positions = np.array([position for position, _ in part])
-            outputs = self._forward(decoded.images.permute(0, 3, 1, 2))
+            outputs = self._forward(decoded.images)
             failures = [(int(positions[index]), what, why) for index, what, why in decoded.failures]
             yield positions, outputs, failures
 

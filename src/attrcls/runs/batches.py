@@ -1,12 +1,21 @@
-"""A manifest's rows as labelled batches, the way a task wants its pictures."""
+"""A manifest's rows as labelled batches, the way a task wants its pictures, or as a frozen trunk's features of them."""
 
+from collections.abc import Callable
 from typing import Any
 
 from attrcls.data.augment import Augmenter
-from attrcls.data.loader import DecodedLoader, LabelledBatches, PictureDataset, Pictures, default_workers
+from attrcls.data.loader import DecodedLoader, DrawSource, LabelledBatches, PictureDataset, Pictures, default_workers
 from attrcls.data.manifest import Manifest
+from attrcls.engine import Engine
+from attrcls.features.batches import KeptFeatures
+from attrcls.features.cache import default_cache
+from attrcls.features.extract import Progress, view_features
+from attrcls.model.network import Network
 from attrcls.runs.balance import TrainBalance
 from attrcls.task import Plan, Task
+
+# Views of all rows together whose features are held in memory: a gigabyte of resnet18's, four of resnet50's.
+_MOST_VIEWS = 1_000_000
 
 
 def labelled_batches(
@@ -26,5 +35,43 @@ def labelled_batches(
     repeat_augmenter = None if repeat_recipe is None else Augmenter(repeat_recipe, px=task.image.px)
     dataset = PictureDataset(pictures, Augmenter(task.augment if recipe is None else recipe, px=task.image.px), repeat_augmenter=repeat_augmenter)
     loader = DecodedLoader(dataset, workers=default_workers() if workers is None else workers, pin_memory=pin_memory)
+    return _labelled(manifest, loader, plan, task, balance)
+
+
+def kept_views(plan: Plan, manifest: Manifest) -> int:
+    """How many views of each picture a training keeps the features of; 0 where pictures go through the trunk each epoch."""
+    task = plan.task
+    # Repeats under a recipe of their own are new pictures each time.
+    own_repeats = task.balance is not None and task.balance.repeat_augment is not None
+    if not task.trunk.freeze or own_repeats or len(manifest) * task.trunk.frozen_views > _MOST_VIEWS:
+        return 0
+    return task.trunk.frozen_views
+
+
+def frozen_batches(
+    manifest: Manifest,
+    plan: Plan,
+    task: Task,
+    network: Network,
+    *,
+    views: int,
+    fabric: Engine,
+    balance: TrainBalance | None = None,
+    workers: int | None = None,
+    on_pictures: Callable[[int], Progress] | None = None,
+) -> LabelledBatches:
+    """The same, of features of `views` fixed views of each picture under the network's trunk, which must not learn.
+
+    Raises:
+        UserError: a picture that was readable is not any more.
+        AttrclsError: the features cannot be kept on disk.
+    """
+    features = view_features(
+        network, manifest, task.image, task.augment, views=views, fabric=fabric, workers=workers, cache=default_cache(), on_start=on_pictures
+    )
+    return _labelled(manifest, KeptFeatures(features), plan, task, balance)
+
+
+def _labelled(manifest: Manifest, source: DrawSource, plan: Plan, task: Task, balance: TrainBalance | None) -> LabelledBatches:
     weights = balance.weights if balance else None
-    return LabelledBatches(manifest, loader, heads=list(task.heads), batch_size=task.batch_size, seed=task.seed, ratios=plan.ratios, weights=weights)
+    return LabelledBatches(manifest, source, heads=list(task.heads), batch_size=task.batch_size, seed=task.seed, ratios=plan.ratios, weights=weights)

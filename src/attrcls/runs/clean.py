@@ -22,7 +22,8 @@ from attrcls.data.tables import write_table
 from attrcls.engine import Engine, advise_on_memory, place, seed_everything, start_engine
 from attrcls.errors import UserError
 from attrcls.features.batches import FeatureBatches, standardise
-from attrcls.features.extract import Progress, default_cache, trunk_features
+from attrcls.features.cache import default_cache
+from attrcls.features.extract import Progress, trunk_features
 from attrcls.model.network import build_network
 from attrcls.report.review import write_review
 from attrcls.runs.batches import labelled_batches

@@ -1,7 +1,7 @@
 """What happens with the Steps of a training: scores, the model kept, checkpoints, `metrics.csv`, the watcher told."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,9 @@ from attrcls.types import Step
 class TrainView(Protocol):
     """What somebody who watches a training is told."""
 
+    def pictures(self, number: int) -> Callable[[int], None]:
+        """Before the start, where a frozen trunk's features of so many pictures are computed; is told of each batch's."""
+
     def start(self, facts: Mapping[str, str], *, epochs: int, warnings: Sequence[str]) -> None:
         """Once, before the first step: what is about to be trained, name to text."""
 
@@ -37,6 +40,10 @@ class TrainView(Protocol):
 
 class Silent:
     """Watches, and says nothing."""
+
+    def pictures(self, number: int) -> Callable[[int], None]:
+        """Say nothing."""
+        return lambda done: None
 
     def start(self, facts: Mapping[str, str], *, epochs: int, warnings: Sequence[str]) -> None:
         """Say nothing."""

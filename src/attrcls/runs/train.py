@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from attrcls.engine import Engine, place, precision_of, seed_everything, start_e
 from attrcls.errors import UserError
 from attrcls.files import write_text
 from attrcls.model.description import library_versions
-from attrcls.model.network import build_network
+from attrcls.model.network import Network, build_network
 from attrcls.runs.balance import TrainBalance, balance_train
-from attrcls.runs.batches import labelled_batches
+from attrcls.runs.batches import frozen_batches, kept_views, labelled_batches
 from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
 from attrcls.runs.folder import RunFolder, open_run_folder, record_end
@@ -73,9 +74,6 @@ def run_train(
         raise UserError(f"--resume: {folder.last_checkpoint} is missing, though epochs were done; train anew with --overwrite")
     state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
     balance = balance_train(plan, prepared.manifest)
-    train, val = _build_batches(
-        plan, prepared.manifest, balance, workers=default_workers() if workers is None else workers, pin=fabric.device.type == "cuda"
-    )
     config = _resolved_config(plan, prepared, fabric, weights_loaded=loaded, limit=limit, decisions=decided)
     facts = {**_facts(plan, prepared, fabric), "decisions": decided.summary if decided else None}
     if resumes:
@@ -85,7 +83,11 @@ def run_train(
         load_checkpoint(state, folder.last_checkpoint)
         place(state.network, fabric)
         loaded = f"resumed after epoch {state.epoch}"
-    else:
+    view = view or Silent()
+    train, val = _build_batches(
+        plan, prepared.manifest, balance, state.network, fabric, workers=default_workers() if workers is None else workers, view=view
+    )
+    if not resumes:
         # Only now, when task, data and weights are known to be good, does an earlier run give way.
         folder.clear()
         folder.write_status({"state": "running", **facts, "epochs_done": 0})
@@ -94,7 +96,7 @@ def run_train(
         if balance:
             folder.write_table("balance.csv", balance.table())
         write_text(folder.path / "skipped.txt", "".join(f"{problem}\n" for problem in prepared.skipped))
-    run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view or Silent())
+    run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view)
     _train_to_the_end(run, told=_told(run, loaded, balance), config=config, wandb_project=wandb_project)
     return folder.path
 
@@ -132,13 +134,17 @@ def _build_state(plan: Plan, prepared: Prepared, fabric: Engine, *, weights: str
 
 
 def _build_batches(
-    plan: Plan, manifest: Manifest, balance: TrainBalance | None, *, workers: int, pin: bool
+    plan: Plan, manifest: Manifest, balance: TrainBalance | None, network: Network, fabric: Engine, *, workers: int, view: TrainView
 ) -> tuple[LabelledBatches, LabelledBatches | None]:
-    val = manifest.of_split("val")
+    task, train, val = plan.task, manifest.of_split("train"), manifest.of_split("val")
+    if views := kept_views(plan, train):
+        kept = partial(frozen_batches, plan=plan, task=task, network=network, fabric=fabric, workers=workers, on_pictures=view.pictures)
+        return kept(train, views=views, balance=balance), kept(val, views=1) if len(val) else None
+    pin = fabric.device.type == "cuda"
     return (
-        labelled_batches(manifest.of_split("train"), plan, plan.task, balance=balance, workers=workers, pin_memory=pin),
+        labelled_batches(train, plan, task, balance=balance, workers=workers, pin_memory=pin),
         # A few workers keep up with a forward pass over the validation rows; more would only hold memory.
-        labelled_batches(val, plan, plan.task, recipe="none", workers=min(workers, 4), pin_memory=pin) if len(val) else None,
+        labelled_batches(val, plan, task, recipe="none", workers=min(workers, 4), pin_memory=pin) if len(val) else None,
     )
 
 
@@ -223,8 +229,15 @@ def _told(run: TrainRun, loaded: str, balance: TrainBalance | None) -> dict[str,
         + (f", some left out for {len(run.prepared.skipped)} problems (skipped.txt)" if run.prepared.skipped else ""),
         "heads": ", ".join(f"{head} ({len(manifest.classes[head])})" for head in plan.task.heads),
         **({"balance": balance.told()} if balance else {}),
-        "trunk": f"{plan.task.trunk.name}, {plan.task.image.px} px; {loaded}",
+        "trunk": f"{plan.task.trunk.name}, {plan.task.image.px} px; {loaded}{_frozen(plan, manifest)}",
         **({"labels": f"cleaned, {run.facts['decisions']}"} if run.facts["decisions"] else {}),
         "device": f"{run.facts['device']}, {run.facts['precision']}",
         "run": str(run.folder.path),
     }
+
+
+def _frozen(plan: Plan, manifest: Manifest) -> str:
+    if not plan.task.trunk.freeze:
+        return ""
+    views = kept_views(plan, manifest.of_split("train"))
+    return f"; frozen, features of {views} views of each picture kept" if views else "; frozen, pictures augmented anew each epoch"

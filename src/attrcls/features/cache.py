@@ -1,0 +1,95 @@
+"""Features on disk: one file per trunk and preprocessing, rows known by the content of their pictures."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attrcls.data.loader import Pictures, default_workers
+from attrcls.errors import AttrclsError, UserError
+from attrcls.tensors import load_tensors, save_tensors
+
+# Keys of pictures, and features of as many as fit: beyond this only the present manifest's are kept.
+_MOST_KEPT_BYTES = 2 << 30
+
+
+def default_cache() -> Path:
+    """`$ATTRCLS_CACHE`, else `attrcls` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    base = os.environ.get("ATTRCLS_CACHE")
+    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attrcls"
+
+
+def content_keys(pictures: Pictures) -> list[bytes]:
+    """16 bytes per row: its file's content, and its box where boxes are cut out.
+
+    Raises:
+        UserError: a file cannot be read any more.
+    """
+
+    def key(row: int) -> bytes:
+        try:
+            data = pictures.paths[row].read_bytes()
+        except OSError as error:
+            raise UserError(f"{pictures.paths[row]}: {(error.strerror or str(error)).lower()}; it was readable before") from error
+        box = b"" if pictures.boxes is None else pictures.boxes[row].tobytes()
+        return hashlib.blake2b(data + box, digest_size=16).digest()
+
+    with ThreadPoolExecutor(default_workers()) as pool:
+        return list(pool.map(key, range(len(pictures.paths))))
+
+
+def kept_or_computed(file: Path | None, keys: Sequence[bytes], compute: Callable[[list[int]], Tensor]) -> Tensor:
+    """Features `(rows, views, width)` of the rows with these keys: from `file` where they are in it, else from `compute`.
+
+    `compute` is given the positions of the rows that are missing, ascending, each distinct key once. `file` is made, or made
+    anew where it is damaged; None keeps nothing.
+    Raises:
+        AttrclsError: the file cannot be written.
+    """
+    known_keys, known = _read(file)
+    place = {key: position for position, key in enumerate(known_keys)}
+    # The same picture may stand in several rows: it is computed once.
+    wanted = {key: row for row, key in reversed(list(enumerate(keys))) if key not in place}
+    rows = sorted(wanted.values())
+    if rows:
+        computed = compute(rows)
+        known_keys += [keys[row] for row in rows]
+        known = computed if known is None else torch.cat([known, computed])
+        place = {key: position for position, key in enumerate(known_keys)}
+    assert known is not None
+    chosen = known[[place[key] for key in keys]]
+    if file and rows:
+        _write(file, known_keys, known, keys, chosen)
+    return chosen
+
+
+def _read(file: Path | None) -> tuple[list[bytes], Tensor | None]:
+    """What is kept, or nothing where the file is absent or damaged: it is then made anew."""
+    if file is None or not file.exists():
+        return [], None
+    try:
+        tensors, _ = load_tensors(file)
+        keys: Any = tensors["keys"].numpy()
+        features = tensors["features"]
+    except (UserError, KeyError):
+        return [], None
+    if len(keys) != len(features) or features.ndim != 3:
+        return [], None
+    return [row.tobytes() for row in keys], features
+
+
+def _write(file: Path, keys: list[bytes], features: Tensor, present_keys: Sequence[bytes], present: Tensor) -> None:
+    if features.nbytes > _MOST_KEPT_BYTES:
+        first = {key: position for position, key in reversed(list(enumerate(present_keys)))}
+        keys, features = list(first), present[list(first.values())]
+    rows = torch.from_numpy(np.frombuffer(b"".join(keys), dtype=np.uint8).copy().reshape(len(keys), -1))
+    try:
+        save_tensors({"keys": rows, "features": features}, file, metadata={})
+    except AttrclsError as error:
+        raise AttrclsError(f"{error}; name another folder in $ATTRCLS_CACHE") from error
