@@ -87,6 +87,28 @@ def test_other_weights_or_another_size_never_meet_old_features(setting, squares,
     assert compute((network, manifest, image.model_copy(update={"px": 72}), fabric), tmp_path / "cache")[1] == 8
 
 
+def test_a_kill_loses_only_what_was_not_written_yet_and_the_rest_comes_out_the_same(setting, tmp_path, monkeypatch):
+    from attrcls.features import cache, extract
+
+    whole, _ = compute_views(setting, batch_size=6)
+    monkeypatch.setattr(cache, "_SECONDS_BETWEEN_WRITES", -1.0)
+    real = extract._pixels
+
+    def killed(*arguments, **options):
+        for number, pixels in enumerate(real(*arguments, **options)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield pixels
+
+    monkeypatch.setattr(extract, "_pixels", killed)
+    with pytest.raises(KeyboardInterrupt):
+        compute_views(setting, cache=tmp_path, batch_size=6)
+    monkeypatch.setattr(extract, "_pixels", real)
+    again, computed = compute_views(setting, cache=tmp_path, batch_size=6)
+    assert computed == 24 - 2 * 6
+    assert torch.equal(again, whole)
+
+
 @pytest.mark.parametrize("damage", [b"", b"not tensors at all", None])
 def test_a_damaged_cache_is_made_anew(setting, tmp_path, damage):
     first, _ = compute(setting, tmp_path / "cache")

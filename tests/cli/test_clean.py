@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-ALL = {"verdicts.csv", "aum_values.csv", "cleaned.csv", "review.html", "status.json"}
+ALL = {"verdicts.csv", "aum_values.csv", "cleaned.csv", "review.html", "status.json", "config.yaml"}
 
 
 @pytest.fixture
@@ -48,10 +48,38 @@ def test_the_same_command_gives_the_same_verdicts_from_kept_features_and_replace
     assert clean(cli, faulty, tmp_path / "two", "--fast", "--set", "image.px=64").code == 0
     refused = clean(cli, faulty, tmp_path / "two", "--fast", "--set", "image.px=64")
     assert refused.code == 2
-    # clean-labels has no --resume to offer.
-    assert "already holds a run" in refused.err and "--overwrite" in refused.err and "--resume" not in refused.err
+    assert "already holds a run" in refused.err and "--overwrite" in refused.err
     for name in ("verdicts.csv", "aum_values.csv", "cleaned.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize("stop", ["run0, epoch 2", "run1, epoch 3"])
+def test_a_full_cleaning_stopped_anywhere_resumes_to_the_same_verdicts(cli, faulty, tmp_path, monkeypatch, stop):
+    from attrcls.cleaning import observe
+
+    assert clean(cli, faulty, tmp_path / "whole", "--full").code == 0
+    real = observe.save_checkpoint
+
+    def interrupt(state, path, **options):
+        real(state, path, **options)
+        if stop == f"{path.stem}, epoch {state.epoch}":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(observe, "save_checkpoint", interrupt)
+    stopped = clean(cli, faulty, tmp_path / "clean", "--full")
+    assert stopped.code == 130
+    assert "--resume" in stopped.err
+    monkeypatch.setattr(observe, "save_checkpoint", real)
+    other = clean(cli, faulty, tmp_path / "clean", "--full", "--resume", "--limit", 10)
+    assert other.code == 2
+    assert "--limit was None and is now 10" in other.err
+    assert clean(cli, faulty, tmp_path / "clean", "--full", "--resume").code == 0
+    for name in ("verdicts.csv", "aum_values.csv", "cleaned.csv"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "clean" / name).read_bytes()
+    assert {path.name for path in (tmp_path / "clean").iterdir()} == ALL
+    again = clean(cli, faulty, tmp_path / "clean", "--full", "--resume")
+    assert again.code == 0
+    assert "finished already" in again.err
 
 
 def test_full_cleaning_is_the_default_without_weights_and_can_audit_every_split(cli, faulty, tmp_path):

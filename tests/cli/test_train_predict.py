@@ -52,8 +52,9 @@ def test_a_folder_with_other_files_is_never_replaced(cli, squares, tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
-@pytest.mark.parametrize("options", [(), ("--freeze",)])
-def test_ctrl_c_ends_cleanly_and_the_run_resumes_to_the_same_weights(cli, squares, tmp_path, monkeypatch, options):
+# After the last epoch's checkpoint nothing is left to train, but its row of metrics.csv to write.
+@pytest.mark.parametrize(("stop", "options"), [(2, ()), (3, ()), (2, ("--freeze",))])
+def test_ctrl_c_ends_cleanly_and_the_run_resumes_to_the_same_weights(cli, squares, tmp_path, monkeypatch, stop, options):
     import attrcls.runs.epochs as epochs
 
     assert train(cli, squares, tmp_path / "whole", "--epochs", 3, *options).code == 0
@@ -62,7 +63,7 @@ def test_ctrl_c_ends_cleanly_and_the_run_resumes_to_the_same_weights(cli, square
     def interrupt(state, path):
         real(state, path)
         done.append(path)
-        if path.name == "last.safetensors" and state.epoch == 2:
+        if path.name == "last.safetensors" and state.epoch == stop:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(epochs, "save_checkpoint", interrupt)
@@ -79,6 +80,10 @@ def test_ctrl_c_ends_cleanly_and_the_run_resumes_to_the_same_weights(cli, square
     timings = ["seconds", "images_per_second"]
     tables = [pd.read_csv(tmp_path / name / "metrics.csv").drop(columns=timings) for name in ("whole", "run")]
     pd.testing.assert_frame_equal(*tables)
+    statuses = [json.loads((tmp_path / name / "status.json").read_text()) for name in ("whole", "run")]
+    told = [[status[key] for key in ("state", "epochs_done", "best_epoch", "kept_epoch")] for status in statuses]
+    assert told[0] == told[1]
+    assert told[0][:2] == ["finished", 3]
 
 
 def test_resuming_another_task_is_refused_and_a_finished_run_says_so(cli, squares, tmp_path):
@@ -91,6 +96,18 @@ def test_resuming_another_task_is_refused_and_a_finished_run_says_so(cli, square
     other = train(cli, squares, tmp_path / "run", "--epochs", 1, "--lr", 0.5, "--resume")
     assert other.code == 2
     assert "optimiser.lr was 0.002 and is now 0.5" in other.err
+
+
+def test_a_run_is_not_resumed_on_other_rows(cli, squares, tmp_path):
+    assert train(cli, squares, tmp_path / "run", "--epochs", 1).code == 0
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    (tmp_path / "run" / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
+    table = pd.read_csv(squares / "labels.csv")
+    table.loc[0, "colour"] = "blue" if table.loc[0, "colour"] == "red" else "red"
+    table.to_csv(squares / "labels.csv", index=False)
+    resumed = train(cli, squares, tmp_path / "run", "--epochs", 1, "--resume")
+    assert resumed.code == 2
+    assert "the tables changed" in resumed.err
 
 
 def test_a_resume_without_its_checkpoint_and_an_overwrite_with_a_mistake_lose_nothing(cli, squares, tmp_path):

@@ -4,7 +4,7 @@ Enters: the training-mode logits of every step. Leaves: one number per label, lo
 kept contradicting it (Pleiss et al., "Identifying Mislabeled Data using the Area Under the Margin Ranking", NeurIPS 2020).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -53,6 +53,15 @@ class MarginSums:
         """Mean logits of every row, float32 `(rows, classes)`; NaN where none were seen."""
         self._sum_waiting()
         return (self._logits / torch.where(self._counts > 0, self._counts.float(), torch.nan)).T
+
+    def state(self) -> dict[str, Tensor]:
+        """All that was summed so far, to be kept on disk."""
+        self._sum_waiting()
+        return {"margins": self._margins, "logits": self._logits, "counts": self._counts}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from `state()` of the same rows and classes."""
+        self._margins, self._logits, self._counts = state["margins"], state["logits"], state["counts"]
 
     def _sum_waiting(self) -> None:
         if not self._waiting:

@@ -6,6 +6,7 @@ augmentation, no smoothing, no averaging of weights, margins in float32.
 """
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,11 +14,12 @@ from torch import nn
 
 from attrcls.cleaning.aum import MarginSums
 from attrcls.cleaning.roles import Ints
-from attrcls.engine import Engine
+from attrcls.engine import Engine, place
 from attrcls.model.heads import build_head
 from attrcls.model.losses import LossContext
 from attrcls.model.network import Network
 from attrcls.task import HeadSpec, OptimiserSpec, ScheduleSpec, Task
+from attrcls.training.checkpoint import load_checkpoint, save_checkpoint
 from attrcls.training.loop import EpochBatches, TrainState, fit
 from attrcls.training.optim import build_optimiser
 from attrcls.types import MISSING
@@ -75,19 +77,39 @@ def train_network(network: Network, batches: EpochBatches, task: Task, *, fabric
 
 
 def observe(
-    network: Network, batches: EpochBatches, task: Task, targets: Mapping[str, Ints], *, fabric: Engine, grouped: Collection[str] = ()
+    network: Network,
+    batches: EpochBatches,
+    task: Task,
+    targets: Mapping[str, Ints],
+    *,
+    fabric: Engine,
+    grouped: Collection[str] = (),
+    checkpoint: Path | None = None,
 ) -> dict[str, MarginSums]:
     """Train to the task's last epoch and sum what the training-mode passes said of every row.
 
-    Of the heads in `grouped`, whose attribute is constant in a group, only the first `FAST_GROUP_EPOCHS` count.
+    Of the heads in `grouped`, whose attribute is constant in a group, only the first `FAST_GROUP_EPOCHS` count. With a
+    `checkpoint` training and sums are saved there after each epoch, and go on from there when the file exists.
+    Raises:
+        UserError: the checkpoint is damaged or of another task.
+        AttrclsError: it cannot be written.
     """
     labels = {head: torch.from_numpy(values).clamp(min=0) for head, values in targets.items()}
     rows = len(next(iter(labels.values())))
     sums = {head: MarginSums(rows, network.heads[head].outputs) for head in task.heads}
-    for step in fit(TrainState(network, build_optimiser(network, task.optimiser)), batches, task=task, fabric=fabric):
+    state = TrainState(network, build_optimiser(network, task.optimiser))
+    if checkpoint and checkpoint.exists():
+        watched = load_checkpoint(state, checkpoint)
+        place(network, fabric)
+        for head, of_head in sums.items():
+            of_head.load({name: watched[f"{head}/{name}"] for name in of_head.state()})
+    for step in fit(state, batches, task=task, fabric=fabric):
         at = step.rows.cpu()
-        for head, margins in sums.items():
+        for head, of_head in sums.items():
             if head in grouped and step.epoch >= FAST_GROUP_EPOCHS:
                 continue
-            margins.add(at, step.logits[head], labels[head][at], step.present[head])
+            of_head.add(at, step.logits[head], labels[head][at], step.present[head])
+        if checkpoint and step.ends_epoch:
+            watched = {f"{head}/{name}": value for head, of_head in sums.items() for name, value in of_head.state().items()}
+            save_checkpoint(state, checkpoint, watched=watched)
     return sums

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from attrcls.cli.options import DataDirs, Device, Overrides, Precision, Workers
-from attrcls.cli.shell import count, err, out, reported, say_error, warn
+from attrcls.cli.shell import INTERRUPTED, count, err, out, reported, say_error, warn
 from attrcls.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def clean_labels(
     precision: Precision = "auto",
     limit: Annotated[int | None, typer.Option(min=1, help="use at most so many rows of each split")] = None,
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="stop, or skip rows that cannot be used")] = "stop",
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the cleaning in --out")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace what --out holds")] = False,
 ) -> None:
     """Find wrong labels: verdicts to review, and a cleaned table."""
@@ -55,12 +56,16 @@ def clean_labels(
             cleaned = run_clean(
                 task, data=data, out=out_path, heads=heads.split(",") if heads else (), method=method, full=full, all_splits=all_splits,
                 overrides=overrides, changes={key: value for key, value in changes.items() if value is not None}, device=device,
-                precision=precision, workers=workers, limit=limit, on_error=on_error, overwrite=overwrite, on_pictures=on_pictures,
+                precision=precision, workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite,
+                on_pictures=on_pictures,
             )  # fmt: skip
     except KeyboardInterrupt:
-        say_error("interrupted; nothing was written")
-        raise typer.Exit(130) from None
-    _show(cleaned)
+        say_error("interrupted; go on with the same command and --resume")
+        raise typer.Exit(INTERRUPTED) from None
+    if cleaned.finished_before:
+        err.print(f"the cleaning in {cleaned.folder} is finished already; nothing to do")
+    else:
+        _show(cleaned)
     folder = cleaned.folder
     out.print(f"look at them: {folder / 'review.html'}")
     given = shlex.join([task, *(part for directory in data for part in ("--data", directory))])

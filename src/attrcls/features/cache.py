@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from attrcls.tensors import load_tensors, save_tensors
 
 # Keys of pictures, and features of as many as fit: beyond this only the present manifest's are kept.
 _MOST_KEPT_BYTES = 2 << 30
+# What a kill may cost; the whole file is written each time.
+_SECONDS_BETWEEN_WRITES = 60.0
 
 
 def default_cache() -> Path:
@@ -44,11 +47,12 @@ def content_keys(pictures: Pictures) -> list[bytes]:
         return list(pool.map(key, range(len(pictures.paths))))
 
 
-def kept_or_computed(file: Path | None, keys: Sequence[bytes], compute: Callable[[list[int]], Tensor]) -> Tensor:
+def kept_or_computed(file: Path | None, keys: Sequence[bytes], compute: Callable[[list[int]], Iterator[Tensor]]) -> Tensor:
     """Features `(rows, views, width)` of the rows with these keys: from `file` where they are in it, else from `compute`.
 
-    `compute` is given the positions of the rows that are missing, ascending, each distinct key once. `file` is made, or made
-    anew where it is damaged; None keeps nothing.
+    `compute` is given the positions of the rows that are missing, ascending, each distinct key once, and yields features
+    batch by batch. `file` is made, or made anew where it is damaged, and written now and then, so that a kill loses a minute's
+    work; None keeps nothing.
     Raises:
         AttrclsError: the file cannot be written.
     """
@@ -57,16 +61,19 @@ def kept_or_computed(file: Path | None, keys: Sequence[bytes], compute: Callable
     # The same picture may stand in several rows: it is computed once.
     wanted = {key: row for row, key in reversed(list(enumerate(keys))) if key not in place}
     rows = sorted(wanted.values())
-    if rows:
-        computed = compute(rows)
-        known_keys += [keys[row] for row in rows]
-        known = computed if known is None else torch.cat([known, computed])
-        place = {key: position for position, key in enumerate(known_keys)}
-    assert known is not None
-    chosen = known[[place[key] for key in keys]]
-    if file and rows:
-        _write(file, known_keys, known, keys, chosen)
-    return chosen
+    parts = [] if known is None else [known]
+    written = time.monotonic()
+    for part in compute(rows) if rows else ():
+        parts.append(part)
+        known_keys += [keys[row] for row in rows[: len(part)]]
+        rows = rows[len(part) :]
+        if file and (not rows or time.monotonic() - written > _SECONDS_BETWEEN_WRITES):
+            parts = [torch.cat(parts)]
+            _write(file, known_keys, parts[0], set(keys))
+            written = time.monotonic()
+    known = torch.cat(parts)
+    place = {key: position for position, key in enumerate(known_keys)}
+    return known[[place[key] for key in keys]]
 
 
 def _read(file: Path | None) -> tuple[list[bytes], Tensor | None]:
@@ -84,10 +91,10 @@ def _read(file: Path | None) -> tuple[list[bytes], Tensor | None]:
     return [row.tobytes() for row in keys], features
 
 
-def _write(file: Path, keys: list[bytes], features: Tensor, present_keys: Sequence[bytes], present: Tensor) -> None:
+def _write(file: Path, keys: list[bytes], features: Tensor, present: Collection[bytes]) -> None:
     if features.nbytes > _MOST_KEPT_BYTES:
-        first = {key: position for position, key in reversed(list(enumerate(present_keys)))}
-        keys, features = list(first), present[list(first.values())]
+        kept = [position for position, key in enumerate(keys) if key in present]
+        keys, features = [keys[position] for position in kept], features[kept]
     rows = torch.from_numpy(np.frombuffer(b"".join(keys), dtype=np.uint8).copy().reshape(len(keys), -1))
     try:
         save_tensors({"keys": rows, "features": features}, file, metadata={})

@@ -56,15 +56,16 @@ def trunk_features(
     pictures = Pictures(manifest.image_paths(), manifest.boxes() if image.crop_boxes else None, image.px, image.fit)
     file = _file(cache, network, image, fabric, looks=(VIEWS, tuple(scales)))
 
-    def compute(rows: list[int]) -> Tensor:
+    def compute(rows: list[int]) -> Iterator[Tensor]:
         advance = on_start(len(rows)) if on_start else None
         loader = _loader(PictureDataset(pictures, Augmenter("none", px=image.px)), fabric, workers)
         batches = _pixels(loader, [Draw(row, (0,)) for row in rows], manifest=manifest, fabric=fabric, batch_size=batch_size, advance=advance)
         network.eval()
-        with torch.inference_mode(), fabric.autocast():
-            seen = [torch.stack([_at_scales(network, view, scales) for view in (pixels, pixels.flip(3))], dim=1) for pixels in batches]
+        for pixels in batches:
+            with torch.inference_mode(), fabric.autocast():
+                seen = torch.stack([_at_scales(network, view, scales) for view in (pixels, pixels.flip(3))], dim=1)
             # Float16: half the memory, and as exact as what autocast gave.
-            return torch.cat([each.half().cpu() for each in seen])
+            yield seen.half().cpu()
 
     return kept_or_computed(file, content_keys(pictures), compute).permute(1, 0, 2).float()
 
@@ -94,17 +95,19 @@ def view_features(
     keys = content_keys(pictures)
     file = _file(cache, network, image, fabric, looks=("views", views, image.px, image.resize_px, recipe if views > 1 else "none"))
 
-    def compute(rows: list[int]) -> Tensor:
+    def compute(rows: list[int]) -> Iterator[Tensor]:
         advance = on_start(len(rows) * views) if on_start else None
         # A view is a repeat of its row: the first is shown as it is, the others by the recipe.
         dataset = PictureDataset(pictures, Augmenter("none", px=image.px), repeat_augmenter=Augmenter(recipe, px=image.px))
         words = {row: tuple(int(word) for word in np.frombuffer(keys[row], dtype=np.uint32)) for row in rows}
         draws = [Draw(row, (view, *words[row]), view) for row in rows for view in range(views)]
-        batches = _pixels(_loader(dataset, fabric, workers), draws, manifest=manifest, fabric=fabric, batch_size=batch_size, advance=advance)
+        # Whole rows in each batch.
+        size = max(1, batch_size // views) * views
         network.eval()
-        with torch.inference_mode(), fabric.autocast():
-            flat = torch.cat([network.extract(pixels).half().cpu() for pixels in batches])
-        return flat.view(len(rows), views, flat.shape[1])
+        for pixels in _pixels(_loader(dataset, fabric, workers), draws, manifest=manifest, fabric=fabric, batch_size=size, advance=advance):
+            with torch.inference_mode(), fabric.autocast():
+                features = network.extract(pixels).half().cpu()
+            yield features.view(-1, views, features.shape[1])
 
     return kept_or_computed(file, keys, compute).permute(1, 0, 2)
 

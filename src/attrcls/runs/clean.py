@@ -18,7 +18,7 @@ from attrcls.cleaning.roles import RUNS, Ints, Units
 from attrcls.cleaning.verdicts import value_table, verdict_table
 from attrcls.data.manifest import Manifest, OnError, build_manifest
 from attrcls.data.split import split_manifest
-from attrcls.data.tables import write_table
+from attrcls.data.tables import read_table, write_table
 from attrcls.engine import Engine, advise_on_memory, place, seed_everything, start_engine
 from attrcls.errors import UserError
 from attrcls.features.batches import FeatureBatches, standardise
@@ -29,6 +29,7 @@ from attrcls.report.review import write_review
 from attrcls.runs.batches import labelled_batches
 from attrcls.runs.folder import RunFolder, open_run_folder
 from attrcls.runs.prepare import check_names, prepare_data, resolve_roots
+from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
 from attrcls.task import Plan, Task, load_plan
 
 Method = Literal["aum", "confident", "both"]
@@ -36,14 +37,15 @@ Method = Literal["aum", "confident", "both"]
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What a cleaning found: its folder, the audited rows, each head's audit, and the verdicts."""
+    """What a cleaning found: its folder, each head's audit, and the verdicts. A finished one that was asked to resume has no
+    audits to give."""
 
     folder: Path
-    manifest: Manifest
     audits: Mapping[str, HeadAudit]
     verdicts: pd.DataFrame
     told: Mapping[str, str]
     warnings: Sequence[str] = ()
+    finished_before: bool = False
 
 
 def run_clean(
@@ -62,12 +64,14 @@ def run_clean(
     workers: int | None = None,
     limit: int | None = None,
     on_error: OnError = "stop",
+    resume: bool = False,
     overwrite: bool = False,
     on_pictures: Callable[[int], Progress] | None = None,
 ) -> Cleaned:
     """Find the suspect labels of a task and write `verdicts.csv`, `aum_values.csv`, `cleaned.csv` and `review.html`.
 
     `full` trains the whole network instead of heads on frozen features; None means: where the trunk has no weights.
+    `resume` goes on after the last finished epoch of `full`; features that were computed are found again anyway.
     Raises:
         UserError: anything in the task, cards, data or arguments is wrong, or cleanlab is wanted and not installed.
         AttrclsError: the disk is full, or memory ran out.
@@ -79,22 +83,36 @@ def run_clean(
         require_cleanlab()
         if full:
             raise UserError(f"--method {method} works on a frozen trunk's features: leave --full out, or name trained --weights")
-    folder = open_run_folder(Path(out or Path("runs") / f"clean-{plan.task.name}"), resume=None, overwrite=overwrite)
-    fabric = start_engine(device=device, precision=precision)
-    prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit)
-    everything = prepared.manifest
-    manifest = everything if all_splits else everything.of_split("train")
-    cleaning = _Cleaning(plan, manifest, fabric, cleaning_task(plan.task, full=full, heads=plan.task.heads), workers)
-    with advise_on_memory("try --fast, a smaller --set image.px=…, or a smaller trunk"):
-        audits = cleaning.by_training() if full else cleaning.by_features(method, on_pictures)
-    constant = cleaning.constant
-    verdicts = verdict_table(manifest, audits, plan.task.clean, constant=constant)
-    told = {
-        "task": f"{plan.found.name}, {len(manifest):,} rows audited ({'all splits' if all_splits else 'train split'})",
-        "method": f"{method}, {'the whole network' if full else 'frozen trunk'}; {cleaning.loaded}",
-    }
-    _write(folder, plan, prepared.roots, everything, audits, verdicts, manifest, constant=constant, told=told)
-    return Cleaned(folder.path, manifest, audits, verdicts, told, prepared.warnings)
+    where = Path(out or Path("runs") / f"clean-{plan.task.name}")
+    with open_run_folder(where, resume=resume, overwrite=overwrite) as folder:
+        if resume and folder.read_status().get("state") == "finished":
+            check_same_specs(folder, specs_of(plan))
+            return Cleaned(where, {}, read_table(where / "verdicts.csv", empty=True), {}, finished_before=True)
+        fabric = start_engine(device=device, precision=precision)
+        prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit)
+        everything = prepared.manifest
+        manifest = everything if all_splits else everything.of_split("train")
+        config = {
+            **specs_of(plan),
+            "run": {"method": method, "full": full, "all_splits": all_splits, "limit": limit, "manifest": manifest_digest(everything)},
+        }
+        if resume and (folder.path / "config.yaml").exists():
+            check_same_run(folder, config)
+        else:
+            # Only now, when task and data are known to be good, does an earlier cleaning give way.
+            folder.clear()
+            folder.write_status({"state": "running", "kind": "cleaning"})
+            folder.write_config(config)
+        cleaning = _Cleaning(plan, manifest, fabric, cleaning_task(plan.task, full=full, heads=plan.task.heads), workers, folder)
+        with advise_on_memory("try --fast, a smaller --set image.px=…, or a smaller trunk"):
+            audits = cleaning.by_training() if full else cleaning.by_features(method, on_pictures)
+        verdicts = verdict_table(manifest, audits, plan.task.clean, constant=cleaning.constant)
+        told = {
+            "task": f"{plan.found.name}, {len(manifest):,} rows audited ({'all splits' if all_splits else 'train split'})",
+            "method": f"{method}, {'the whole network' if full else 'frozen trunk'}; {cleaning.loaded}",
+        }
+        _write(folder, plan, prepared.roots, everything, audits, verdicts, manifest, constant=cleaning.constant, told=told)
+        return Cleaned(folder.path, audits, verdicts, told, prepared.warnings)
 
 
 def run_apply(
@@ -138,6 +156,7 @@ class _Cleaning:
     fabric: Engine
     task: Task
     workers: int | None
+    folder: RunFolder
     loaded: str = ""
 
     @property
@@ -193,7 +212,7 @@ class _Cleaning:
         place(network, self.fabric)
         pin = self.fabric.device.type == "cuda"
         batches = labelled_batches(self.manifest.with_columns(**targets), self.plan, task, workers=self.workers, pin_memory=pin)
-        return observe(network, batches, task, targets, fabric=self.fabric)
+        return observe(network, batches, task, targets, fabric=self.fabric, checkpoint=self.folder.cleaning_checkpoint(run))
 
     @property
     def _outputs(self) -> dict[str, int]:
@@ -223,8 +242,6 @@ def _write(
     told: Mapping[str, str],
 ) -> None:
     """All of a cleaning's files; `status.json` says at the end that they are whole."""
-    folder.clear()
-    folder.write_status({"state": "running", "kind": "cleaning"})
     folder.write_table("verdicts.csv", verdicts)
     folder.write_table("aum_values.csv", value_table(manifest, audits))
     decided = read_decisions(folder.path / "verdicts.csv", everything)
@@ -234,3 +251,4 @@ def _write(
     write_review(folder.path / "review.html", verdicts, manifest=manifest, grouped=constant, title=plan.task.title or plan.task.name)
     facts = {head: {key: value if value == value else None for key, value in audit.facts.items()} for head, audit in audits.items()}
     folder.write_status({"state": "finished", "kind": "cleaning", **told, "heads": facts, "constant": sorted(constant)})
+    folder.drop_checkpoints()

@@ -85,8 +85,14 @@ def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
         AttrclsError: memory ran out or training diverged.
     """
     task, state = run.plan.task, run.state
-    began = time.monotonic()
+    # A resumed run's time goes on from what it had taken.
+    began = time.monotonic() - (float(run.folder.read_status().get("seconds") or 0) if state.history else 0.0)
     run.view.start(told, epochs=task.epochs, warnings=run.prepared.warnings)
+    if state.history:
+        # A kill may have come between the checkpoint and what is written after it.
+        _record_progress(run, seconds=time.monotonic() - began)
+        if _should_stop_early(run):
+            return
     epoch_began, rows, means = time.monotonic(), 0, _Means(list(task.heads))
     advice = (
         f"the batch is {task.batch_size}: try --batch-size {max(1, task.batch_size // 2)} --accumulate 2 (the same effective batch), "
@@ -150,15 +156,20 @@ def _end_epoch(run: TrainRun, row: dict[str, Any], *, seconds: float) -> None:
     if best or task.keep == "last":
         _keep_model(run, row, validation)
     save_checkpoint(state, run.folder.last_checkpoint)
-    run.folder.write_table("metrics.csv", pd.DataFrame(state.history))
-    run.folder.write_status({
-        "state": "running", **run.facts, "finished": None, "seconds": round(seconds, 1), "epochs_done": state.epoch, "best_epoch": state.best_epoch,
-        "kept_epoch": state.epoch if task.keep == "last" else state.best_epoch,
-        "message": None,
-    })  # fmt: skip
+    _record_progress(run, seconds=seconds)
     if run.tracker:
         run.tracker.log_epoch(row)
     run.view.epoch(row, best=best)
+
+
+def _record_progress(run: TrainRun, *, seconds: float) -> None:
+    state = run.state
+    run.folder.write_table("metrics.csv", pd.DataFrame(state.history))
+    run.folder.write_status({
+        "state": "running", **run.facts, "finished": None, "seconds": round(seconds, 1), "epochs_done": state.epoch, "best_epoch": state.best_epoch,
+        "kept_epoch": state.epoch if run.plan.task.keep == "last" else state.best_epoch,
+        "message": None,
+    })  # fmt: skip
 
 
 def _is_better(monitor: str, score: float, best: float) -> bool:

@@ -1,8 +1,10 @@
 """The run directory: made at the start, each file in it whole or absent."""
 
+import contextlib
 import json
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +16,14 @@ import yaml
 from attrcls.data.tables import write_table
 from attrcls.errors import UserError
 from attrcls.files import write_json, write_text
+from attrcls.runs.lock import LOCK_NAME, locked
 
 RUN_FORMAT_VERSION = 1
+# What a killed write leaves beside the file that it was to replace (`files.replacing`), of the files of a run.
+_TEMPORARY = re.compile(
+    r"\.(status|config|splits|balance|skipped|metrics|validation|last|best|run\d|weights|model|verdicts|aum_values|cleaned.*|review|report)"
+    r"\.[a-z0-9_]{8}\.\w+"
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,14 @@ class RunFolder:
     def best_checkpoint(self) -> Path:
         """The whole training state after the best epoch."""
         return self.path / "checkpoints" / "best.safetensors"
+
+    def cleaning_checkpoint(self, run: int) -> Path:
+        """What a cleaning's `run` (0 or 1) goes on from."""
+        return self.path / "checkpoints" / f"run{run}.safetensors"
+
+    def drop_checkpoints(self) -> None:
+        """Remove what only a resume needs."""
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
 
     def read_status(self) -> dict[str, Any]:
         """`status.json`, or an empty mapping where there is none.
@@ -81,9 +97,12 @@ class RunFolder:
         write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
     def clear(self) -> None:
-        """Make the folder, or empty it of an earlier run; `status.json` goes last, so that a kill leaves a run to replace."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Empty the folder of an earlier run. A kill meanwhile leaves a run to replace, and none that looks finished."""
+        if self.read_status():
+            self.write_status({"state": "being replaced"})
         for entry in sorted(self.path.iterdir(), key=lambda each: each.name == "status.json"):
+            if entry.name == LOCK_NAME:
+                continue
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:
@@ -94,24 +113,35 @@ class RunFolder:
         write_table(table, self.path / name)
 
 
-def open_run_folder(path: Path, *, resume: bool | None, overwrite: bool) -> RunFolder:
-    """The run directory to be: a new one, or the one to resume or to replace. Nothing is written or removed yet.
+@contextlib.contextmanager
+def open_run_folder(path: Path, *, resume: bool, overwrite: bool) -> Iterator[RunFolder]:
+    """The run directory to be, held against other processes: a new one, or the one to resume or to replace.
 
-    `resume` is None where a run cannot be resumed.
-
+    Nothing in it is written or removed yet.
     Raises:
-        UserError: it holds a run and neither flag is given, or it holds other files.
+        UserError: it holds a run and neither flag is given, it holds other files, or another process writes into it.
+        AttrclsError: it cannot be written.
     """
+    _check_folder(path, resume=resume, overwrite=overwrite)
+    with locked(path):
+        # Another process may have finished a run there in the meantime.
+        _check_folder(path, resume=resume, overwrite=overwrite)
+        folder = RunFolder(path)
+        for left in (*path.glob(".*"), *folder.last_checkpoint.parent.glob(".*"), *folder.model.glob(".*")):
+            if _TEMPORARY.fullmatch(left.name):
+                left.unlink(missing_ok=True)
+        yield folder
+
+
+def _check_folder(path: Path, *, resume: bool, overwrite: bool) -> None:
     if path.exists() and not path.is_dir():
         raise UserError(f"--out {path}: expected a folder, found a file")
-    occupied = path.is_dir() and any(path.iterdir())
+    occupied = path.is_dir() and any(entry.name != LOCK_NAME and not _TEMPORARY.fullmatch(entry.name) for entry in path.iterdir())
     if occupied and not (path / "status.json").exists():
         raise UserError(f"--out {path}: this folder holds other files and no run; name a new folder")
     RunFolder(path).read_status()  # Another program's status.json is not a run's, and what lies beside it is not ours to remove.
     if occupied and not (resume or overwrite):
-        choices = "name another folder, or replace it" if resume is None else "name another folder, go on with --resume, or replace it"
-        raise UserError(f"--out {path} already holds a run; {choices} with --overwrite")
-    return RunFolder(path)
+        raise UserError(f"--out {path} already holds a run; name another folder, go on with --resume, or replace it with --overwrite")
 
 
 def record_end(folder: RunFolder, *, state: str, message: str | None) -> None:

@@ -17,16 +17,15 @@ from attrcls.runs.balance import TrainBalance, balance_train
 from attrcls.runs.batches import frozen_batches, kept_views, labelled_batches
 from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
-from attrcls.runs.folder import RunFolder, open_run_folder, record_end
+from attrcls.runs.folder import open_run_folder, record_end
 from attrcls.runs.prepare import Prepared, check_names, prepare_data
+from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
 from attrcls.runs.validation import split_table
 from attrcls.task import Plan, load_plan
 from attrcls.training.checkpoint import load_checkpoint
 from attrcls.training.loop import TrainState
 from attrcls.training.optim import build_ema, build_optimiser
 from attrcls.training.tracking import Tracker
-
-CONFIG_HINT = "use the same command as before, or replace the run with --overwrite"
 
 
 def run_train(
@@ -59,46 +58,44 @@ def run_train(
     """
     plan = load_plan(task, overrides=overrides, changes=changes, heads=heads)
     check_names(plan)
-    folder = open_run_folder(Path(out or Path("runs") / plan.task.name), resume=resume, overwrite=overwrite)
-    if resume and folder.read_status().get("state") == "finished":
-        _check_same_run(folder, _specs(plan))
+    with open_run_folder(Path(out or Path("runs") / plan.task.name), resume=resume, overwrite=overwrite) as folder:
+        if resume and folder.read_status().get("state") == "finished":
+            check_same_specs(folder, specs_of(plan))
+            return folder.path
+        fabric = start_engine(device=device, precision=precision)
+        prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit)
+        decided = decide_labels(prepared, Path(decisions), heads=list(plan.task.heads), limited=limit is not None) if decisions else None
+        if decided:
+            prepared = decided.prepared
+        # A resumed run's weights come from its checkpoint: the file that gave the first ones may be gone.
+        resumes = resume and folder.last_checkpoint.exists()
+        if resume and not resumes and folder.read_status().get("epochs_done", 0):
+            raise UserError(f"--resume: {folder.last_checkpoint} is missing, though epochs were done; train anew with --overwrite")
+        state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
+        balance = balance_train(plan, prepared.manifest)
+        config = _resolved_config(plan, prepared, fabric, weights_loaded=loaded, limit=limit, decisions=decided)
+        facts = {**_facts(plan, prepared, fabric), "decisions": decided.summary if decided else None}
+        if resumes:
+            check_same_run(folder, config)
+            load_checkpoint(state, folder.last_checkpoint)
+            place(state.network, fabric)
+            loaded = f"resumed after epoch {state.epoch}"
+        view = view or Silent()
+        train, val = _build_batches(
+            plan, prepared.manifest, balance, state.network, fabric, workers=default_workers() if workers is None else workers, view=view
+        )
+        if not resumes:
+            # Only now, when task, data and weights are known to be good, does an earlier run give way.
+            folder.clear()
+            folder.write_status({"state": "running", **facts, "epochs_done": 0})
+            folder.write_config(config)
+            folder.write_table("splits.csv", split_table(prepared.manifest, plan))
+            if balance:
+                folder.write_table("balance.csv", balance.table())
+            write_text(folder.path / "skipped.txt", "".join(f"{problem}\n" for problem in prepared.skipped))
+        run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view)
+        _train_to_the_end(run, told=_told(run, loaded, balance), config=config, wandb_project=wandb_project)
         return folder.path
-    fabric = start_engine(device=device, precision=precision)
-    prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit)
-    decided = decide_labels(prepared, Path(decisions), heads=list(plan.task.heads), limited=limit is not None) if decisions else None
-    if decided:
-        prepared = decided.prepared
-    # A resumed run's weights come from its checkpoint: the file that gave the first ones may be gone.
-    resumes = resume and folder.last_checkpoint.exists()
-    if resume and not resumes and folder.read_status().get("epochs_done", 0):
-        raise UserError(f"--resume: {folder.last_checkpoint} is missing, though epochs were done; train anew with --overwrite")
-    state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
-    balance = balance_train(plan, prepared.manifest)
-    config = _resolved_config(plan, prepared, fabric, weights_loaded=loaded, limit=limit, decisions=decided)
-    facts = {**_facts(plan, prepared, fabric), "decisions": decided.summary if decided else None}
-    if resumes:
-        _check_same_run(folder, config)
-        _check_same_limit(folder, limit)
-        _check_same_decisions(folder, config)
-        load_checkpoint(state, folder.last_checkpoint)
-        place(state.network, fabric)
-        loaded = f"resumed after epoch {state.epoch}"
-    view = view or Silent()
-    train, val = _build_batches(
-        plan, prepared.manifest, balance, state.network, fabric, workers=default_workers() if workers is None else workers, view=view
-    )
-    if not resumes:
-        # Only now, when task, data and weights are known to be good, does an earlier run give way.
-        folder.clear()
-        folder.write_status({"state": "running", **facts, "epochs_done": 0})
-        folder.write_config(config)
-        folder.write_table("splits.csv", split_table(prepared.manifest, plan))
-        if balance:
-            folder.write_table("balance.csv", balance.table())
-        write_text(folder.path / "skipped.txt", "".join(f"{problem}\n" for problem in prepared.skipped))
-    run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view)
-    _train_to_the_end(run, told=_told(run, loaded, balance), config=config, wandb_project=wandb_project)
-    return folder.path
 
 
 def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping[str, Any], wandb_project: str | None) -> None:
@@ -152,7 +149,7 @@ def _resolved_config(
     plan: Plan, prepared: Prepared, fabric: Engine, *, weights_loaded: str, limit: int | None, decisions: Decided | None
 ) -> dict[str, Any]:
     return {
-        **_specs(plan),
+        **specs_of(plan),
         "run": {
             "data": {name: str(root) for name, root in prepared.roots.items()},
             "image_roots": {name: str(root.resolve()) for name, root in prepared.roots.items()},
@@ -161,13 +158,10 @@ def _resolved_config(
             "device": str(fabric.device),
             "precision": precision_of(fabric),
             "limit": limit,
+            "manifest": manifest_digest(prepared.manifest),
             "decisions": {"file": decisions.file, "digest": decisions.digest, "done": decisions.done} if decisions else None,
         },
     }
-
-
-def _specs(plan: Plan) -> dict[str, Any]:
-    return {"task": plan.task.model_dump(mode="json"), "cards": {name: card.model_dump(mode="json") for name, card in plan.cards.items()}}
 
 
 def _facts(plan: Plan, prepared: Prepared, fabric: Engine) -> dict[str, Any]:
@@ -183,36 +177,6 @@ def _facts(plan: Plan, prepared: Prepared, fabric: Engine) -> dict[str, Any]:
         "problems_skipped": len(prepared.skipped),
         "monitor": plan.task.monitor,
     }
-
-
-def _check_same_run(folder: RunFolder, config: Mapping[str, Any]) -> None:
-    before = folder.read_config()
-    for part, what in (("task", "task"), ("cards", "card")):
-        changed = _first_difference(before.get(part), config[part])
-        if changed:
-            raise UserError(f"--resume: the run in {folder.path} was started with another {what}: {changed}; {CONFIG_HINT}")
-
-
-def _check_same_limit(folder: RunFolder, limit: int | None) -> None:
-    changed = _first_difference(folder.read_config().get("run", {}).get("limit"), limit, key="--limit")
-    if changed:
-        raise UserError(f"--resume: {changed}; {CONFIG_HINT}")
-
-
-def _check_same_decisions(folder: RunFolder, config: Mapping[str, Any]) -> None:
-    before = (folder.read_config().get("run", {}).get("decisions") or {}).get("digest")
-    if before != (config["run"]["decisions"] or {}).get("digest"):
-        raise UserError(f"--resume: the run was started with other --decisions; {CONFIG_HINT}")
-
-
-def _first_difference(before: Any, now: Any, *, key: str = "") -> str | None:
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for name in {**before, **now}:
-            found = _first_difference(before.get(name), now.get(name), key=f"{key}.{name}".lstrip("."))
-            if found:
-                return found
-        return None
-    return None if before == now else f"{key} was {before!r} and is now {now!r}"
 
 
 def _told(run: TrainRun, loaded: str, balance: TrainBalance | None) -> dict[str, str]:

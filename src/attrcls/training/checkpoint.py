@@ -17,13 +17,17 @@ CHECKPOINT_VERSION = 1
 _STATE_KEY = "attrcls_state"
 
 
-def save_checkpoint(state: TrainState, path: Path) -> None:
-    """Everything in `state` as one safetensors file, its numbers as JSON in the file's header; whole or not at all."""
+def save_checkpoint(state: TrainState, path: Path, *, watched: Mapping[str, Tensor] | None = None) -> None:
+    """Everything in `state` as one safetensors file, its numbers as JSON in the file's header; whole or not at all.
+
+    `watched` are tensors of whoever consumes the training's Steps, which must not get ahead of it or fall behind.
+    """
     tensors = {f"network.{key}": value for key, value in state.network.state_dict().items()}
     if state.ema is not None:
         tensors |= {f"ema.{key}": value for key, value in state.ema.state_dict().items()}
     for index, slots in state.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items() if isinstance(value, Tensor)}
+    tensors |= {f"watched.{key}": value for key, value in (watched or {}).items()}
     numbers = {
         "version": CHECKPOINT_VERSION,
         "epoch": state.epoch,
@@ -35,8 +39,8 @@ def save_checkpoint(state: TrainState, path: Path) -> None:
     save_tensors(tensors, path, metadata={_STATE_KEY: json.dumps(numbers)})
 
 
-def load_checkpoint(state: TrainState, path: Path) -> None:
-    """Fill `state`, built for the same task, from a checkpoint.
+def load_checkpoint(state: TrainState, path: Path) -> dict[str, Tensor]:
+    """Fill `state`, built for the same task, from a checkpoint; returns what was saved as `watched`.
 
     Raises:
         UserError: the file is damaged, of an unknown version, or of another task.
@@ -63,6 +67,7 @@ def load_checkpoint(state: TrainState, path: Path) -> None:
     state.epoch, state.history = numbers["epoch"], numbers["history"]
     state.best_epoch, state.best_score = numbers["best_epoch"], numbers["best_score"]
     state.tracking_id = numbers["tracking_id"]
+    return _below(tensors, "watched.")
 
 
 def save_model(network: torch.nn.Module, description: Mapping[str, Any], folder: Path) -> None:

@@ -1,0 +1,68 @@
+"""Whether a command that says --resume would go on with the very run that lies there."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from attrcls.data.manifest import Manifest
+from attrcls.errors import UserError
+from attrcls.runs.folder import RunFolder
+from attrcls.task import Plan
+
+CONFIG_HINT = "use the same command as before, or replace the run with --overwrite"
+# What of a run beside its task and cards decides its outcome, and the flag that says it.
+_OPTIONS = {"limit": "--limit", "method": "--method", "full": "--full", "all_splits": "--all-splits"}
+
+
+def specs_of(plan: Plan) -> dict[str, Any]:
+    """The task and its cards as `config.yaml` holds them."""
+    return {"task": plan.task.model_dump(mode="json"), "cards": {name: card.model_dump(mode="json") for name, card in plan.cards.items()}}
+
+
+def manifest_digest(manifest: Manifest) -> str:
+    """Tells tables apart that differ in any row: paths, labels, groups, splits or boxes."""
+    hashes = pd.util.hash_pandas_object(manifest.frame.astype(str), index=False)
+    return hashlib.blake2b(hashes.to_numpy().tobytes(), digest_size=16).hexdigest()
+
+
+def check_same_specs(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Raises:
+    UserError: the run was started with another task or card.
+    """
+    before = folder.read_config()
+    for part, what in (("task", "task"), ("cards", "card")):
+        changed = _first_difference(before.get(part), config[part])
+        if changed:
+            raise UserError(f"--resume: the run in {folder.path} was started with another {what}: {changed}; {CONFIG_HINT}")
+
+
+def check_same_run(folder: RunFolder, config: Mapping[str, Any]) -> None:
+    """Compare a run's `config.yaml` with what the same command would write now.
+
+    Raises:
+        UserError: it was started with another task, card, option, decisions, or on other rows.
+    """
+    check_same_specs(folder, config)
+    before, now = folder.read_config().get("run", {}), config["run"]
+    for key, flag in _OPTIONS.items():
+        changed = _first_difference(before.get(key), now.get(key), key=flag)
+        if changed:
+            raise UserError(f"--resume: {changed}; {CONFIG_HINT}")
+    if (before.get("decisions") or {}).get("digest") != (now.get("decisions") or {}).get("digest"):
+        raise UserError(f"--resume: the run was started with other --decisions; {CONFIG_HINT}")
+    if before.get("manifest", now["manifest"]) != now["manifest"]:
+        raise UserError(
+            f"--resume: the tables changed since the run in {folder.path} was started; put the old ones back, or start anew with --overwrite"
+        )
+
+
+def _first_difference(before: Any, now: Any, *, key: str = "") -> str | None:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in {**before, **now}:
+            found = _first_difference(before.get(name), now.get(name), key=f"{key}.{name}".lstrip("."))
+            if found:
+                return found
+        return None
+    return None if before == now else f"{key} was {before!r} and is now {now!r}"
