@@ -96,3 +96,10 @@ def test_balance_may_be_a_list_of_heads_and_a_change_of_the_heads_keeps_the_rest
     assert listed is not None and (listed.heads, listed.strength, listed.cap) == (["gender"], 1.0, 10.0)
     mapped = load_plan("mask18", overrides=["balance={heads: [age], cap: 4}"], changes={"balance.heads": ["mask"]}).task.balance
     assert mapped is not None and (mapped.heads, mapped.cap) == (["mask"], 4.0)
+
+
+def test_heads_on_a_frozen_trunk_learn_faster_unless_a_rate_is_given():
+    assert load_plan("mask18").task.optimiser.lr == 5e-4
+    assert load_plan("mask18", overrides=["trunk.freeze=true"]).task.optimiser.lr == 0.01
+    assert load_plan("mask18", overrides=["trunk.freeze=true", "optimiser.lr=0.002"]).task.optimiser.lr == 0.002
+    assert load_plan("mask18", overrides=["trunk.freeze=true", "optimiser.name=sgd"]).task.optimiser.lr == 0.01
