@@ -3,8 +3,9 @@
     python benchmarks/retrain.py --data PACKS --weights FILE [--budgets frozen,full] [--seeds 0,1,2]
 
 PACKS holds the folder cifar; the head is its column `label_sym40`. Three trainings of the same task and budget: on the
-labels as given, on the verdicts of `clean-labels --fast` as it gives them, and with exactly the truly wrong labels
-dropped, which nobody can do without the truth: the ceiling. One JSON file per cell; a cell that has its file is not run
+labels as given, on the verdicts of `clean-labels` as it gives them (`--fast` before heads alone are trained, `--full` before
+the whole network is: what judges a label must see no less than what learns from it), and with exactly the truly wrong
+labels dropped, which nobody can do without the truth: the ceiling. One JSON file per cell; a cell that has its file is not run
 again. Prints at the end how far verdicts go from the first figure to the last.
 """
 
@@ -23,6 +24,7 @@ TASK = str(Path(__file__).parent / "tasks" / "cifar_sym40.yaml")
 HEAD = "sym40"
 # Fine-tuning the whole network learns in four epochs what a few heads need eight for.
 BUDGETS = {"frozen": ["--freeze"], "full": ["--no-freeze", "--epochs", "4"]}
+CLEANING = {"frozen": "--fast", "full": "--full"}
 LABELS = ("given", "verdicts", "ceiling")
 
 
@@ -48,8 +50,8 @@ def run_cell(budget: str, labels: str, seed: int, *, pack: Path, weights: Path) 
     with tempfile.TemporaryDirectory(prefix=f"{budget}-{labels}-") as folder:
         run, decisions = Path(folder) / "run", Path(folder) / "clean" / "verdicts.csv"
         if labels != "given":
-            # The ceiling needs the rows' ids that the audit lists; it takes seconds once the features are kept.
-            attrcls("clean-labels", *given, "--fast", "--out", str(decisions.parent))
+            # The ceiling only needs the rows' ids that the audit lists; they take seconds once the features are kept.
+            attrcls("clean-labels", *given, CLEANING[budget] if labels == "verdicts" else "--fast", "--out", str(decisions.parent))
         if labels == "ceiling":
             decisions = drop_truly_wrong(pack, decisions.parent / "aum_values.csv", Path(folder) / "truth.csv")
         extra = [] if labels == "given" else ["--decisions", str(decisions)]
