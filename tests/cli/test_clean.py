@@ -80,6 +80,9 @@ def test_a_full_cleaning_stopped_anywhere_resumes_to_the_same_verdicts(cli, faul
     again = clean(cli, faulty, tmp_path / "clean", "--full", "--resume")
     assert again.code == 0
     assert "finished already" in again.err
+    trained = cli("train", faulty / "squares.task.yaml", "--out", tmp_path / "clean", "--resume")
+    assert trained.code == 2
+    assert "expected a training" in trained.err and "found a cleaning" in trained.err
 
 
 def test_full_cleaning_is_the_default_without_weights_and_can_audit_every_split(cli, faulty, tmp_path):

@@ -84,7 +84,7 @@ def run_clean(
         if full:
             raise UserError(f"--method {method} works on a frozen trunk's features: leave --full out, or name trained --weights")
     where = Path(out or Path("runs") / f"clean-{plan.task.name}")
-    with open_run_folder(where, resume=resume, overwrite=overwrite) as folder:
+    with open_run_folder(where, resume=resume, overwrite=overwrite, kind="cleaning") as folder:
         if resume and folder.read_status().get("state") == "finished":
             check_same_specs(folder, specs_of(plan))
             return Cleaned(where, {}, read_table(where / "verdicts.csv", empty=True), {}, finished_before=True)

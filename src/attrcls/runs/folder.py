@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import yaml
@@ -114,14 +114,17 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def open_run_folder(path: Path, *, resume: bool, overwrite: bool) -> Iterator[RunFolder]:
-    """The run directory to be, held against other processes: a new one, or the one to resume or to replace.
+def open_run_folder(path: Path, *, resume: bool, overwrite: bool, kind: Literal["training", "cleaning"] = "training") -> Iterator[RunFolder]:
+    """The run directory to be, held against other processes: a new one, or the one to resume (of the same kind) or to replace.
 
     Nothing in it is written or removed yet.
     Raises:
         UserError: it holds a run and neither flag is given, it holds other files, or another process writes into it.
         AttrclsError: it cannot be written.
     """
+    found = RunFolder(path).read_status().get("kind", "training") if resume and path.is_dir() else kind
+    if found != kind:
+        raise UserError(f"--resume: expected a {kind} in {path}, found a {found}; name another folder with --out")
     _check_folder(path, resume=resume, overwrite=overwrite)
     with locked(path):
         # Another process may have finished a run there in the meantime.
