@@ -28,6 +28,7 @@ def evaluate(
     workers: Workers = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="go on where the same command was stopped")] = False,
 ) -> None:
     """Score runs on a labelled set, with 95 % intervals. The set is a table with labels, or a folder in the card's layout."""
     from attrcls.errors import UserError
@@ -42,7 +43,7 @@ def evaluate(
     with image_progress() as started:
         evaluated = run_evaluate(
             runs, source, truth=truth, split=split, image_column=image_column, image_root=image_root, encoding=encoding,
-            device=device, precision=precision, batch_size=batch_size, workers=workers, started=started,
+            device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume, started=started,
         )  # fmt: skip
     _show(evaluated)
     if json:

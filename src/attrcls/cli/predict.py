@@ -24,6 +24,7 @@ def predict(
     workers: Workers = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="go on where the same command was stopped")] = False,
 ) -> None:
     """Predict every picture: one output row per input row, in order. Exit code 3 when some rows could not be read."""
     from attrcls.errors import UserError
@@ -37,7 +38,7 @@ def predict(
     with image_progress() as started:
         predicted = run_predict(
             runs, source, csv=csv, submission=submission, probabilities=probabilities, image_column=image_column, image_root=image_root,
-            encoding=encoding, device=device, precision=precision, batch_size=batch_size, workers=workers, started=started,
+            encoding=encoding, device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume, started=started,
         )  # fmt: skip
     if csv is None:
         out.print(predicted.table.head(SHOWN_ROWS).to_csv(index=False).rstrip())

@@ -29,7 +29,7 @@ def reported(command: CommandT) -> CommandT:
             say_error(str(error))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            say_error("interrupted; nothing half-written is left behind")
+            say_error("interrupted; nothing half-written is left behind. Where a command has --resume, it goes on from there")
             raise typer.Exit(INTERRUPTED) from None
 
     return run  # type: ignore[return-value]

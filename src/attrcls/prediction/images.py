@@ -1,6 +1,7 @@
 """Pictures to probabilities: each distinct picture is read and run once, however many rows name it."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import torch
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures
 from attrcls.engine import Engine, place
+from attrcls.errors import AttrclsError
 from attrcls.prediction.models import TrainedModel, heads_of
+from attrcls.prediction.parts import PART_PICTURES, PART_SECONDS, FloatArray, KeptParts, Part, joined
 from attrcls.task import ImageSpec
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,12 @@ def predict_images(
     batch_size: int,
     workers: int,
     advance: Callable[[int], None] = lambda images: None,
+    kept: KeptParts | None = None,
 ) -> Predictions:
     """Run every model over the pictures and average the models that share a head.
 
-    `advance` is told how many pictures were just done. A row whose box is not four numbers counts as unreadable.
+    `advance` is told how many pictures were just done. A row whose box is not four numbers counts as unreadable. With `kept`
+    pictures are put by in parts, and those that are found there are not run again.
     """
     keys = [(str(path), None if boxes is None else tuple(boxes[row])) for row, path in enumerate(paths)]
     first_of = {key: row for row, key in reversed(list(enumerate(keys)))}
@@ -47,17 +50,35 @@ def predict_images(
     source = np.array([place_of[first_of[key]] for key in keys])
     status, error = _known_faults([paths[row] for row in rows], boxes[rows] if boxes is not None else None)
     sums = {head: np.zeros((len(rows), len(classes)), dtype=np.float32) for head, classes in heads_of(models).items()}
-    for image in dict.fromkeys(model.description.image for model in models):
+
+    def take(part: Part) -> None:
+        for head, values in part.outputs.items():
+            sums[head][part.positions] += values
+        for position, what, why in part.failures:
+            status[position], error[position] = what, why
+        advance(len(part.positions))
+
+    for size, image in enumerate(dict.fromkeys(model.description.image for model in models)):
         same = [model for model in models if model.description.image == image]
+        done: set[int] = set()
+        for part in kept.of_size(size) if kept else ():
+            take(part)
+            done.update(part.positions.tolist())
         # Pictures that failed once are not tried again under another size.
-        readable = [position for position in range(len(rows)) if status[position] == "ok"]
+        readable = [position for position in range(len(rows)) if status[position] == "ok" and position not in done]
         runner = _Runner(same, paths, boxes, image=image, fabric=fabric, batch_size=batch_size, workers=workers)
-        for positions, outputs, failures in runner.run([(position, rows[position]) for position in readable]):
-            for head, values in outputs.items():
-                sums[head][positions] += values
-            for position, what, why in failures:
-                status[position], error[position] = what, why
-            advance(len(positions))
+        waiting, written = [], time.monotonic()
+        for part in runner.run([(position, rows[position]) for position in readable]):
+            take(part)
+            waiting.append(part)
+            enough = sum(len(each.positions) for each in waiting) >= PART_PICTURES and time.monotonic() - written >= PART_SECONDS
+            if enough and kept:
+                try:
+                    kept.save(size, joined(waiting))
+                except AttrclsError:  # A cache that cannot be written only costs the --resume.
+                    kept = None
+            if enough:
+                waiting, written = [], time.monotonic()
     voters = {head: sum(head in model.description.heads for model in models) for head in sums}
     failed = np.array([what != "ok" for what in status])
     for head, values in sums.items():
@@ -92,15 +113,15 @@ class _Runner:
         for model in models:
             place(model.network.eval(), fabric)
 
-    def run(self, wanted: Sequence[tuple[int, int]]):  # type: ignore[no-untyped-def]
-        """Yield (positions, probabilities per head, failures) batch by batch for (position, row) pairs."""
+    def run(self, wanted: Sequence[tuple[int, int]]) -> Iterator[Part]:
+        """Yield what comes of (position, row) pairs, batch by batch."""
         parts = [wanted[start : start + self.batch_size] for start in range(0, len(wanted), self.batch_size)]
         draws = [[Draw(row, (0,)) for _, row in part] for part in parts]
         for part, decoded in zip(parts, self.loader.batches(draws), strict=True):
             positions = np.array([position for position, _ in part])
             outputs = self._forward(decoded.images)
             failures = [(int(positions[index]), what, why) for index, what, why in decoded.failures]
-            yield positions, outputs, failures
+            yield Part(positions, outputs, failures)
 
     def _forward(self, images: torch.Tensor) -> dict[str, FloatArray]:
         count = len(images)

@@ -56,12 +56,13 @@ def run_evaluate(
     precision: str = "auto",
     batch_size: int = 64,
     workers: int | None = None,
+    resume: bool = False,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
 ) -> Evaluated:
     """Score runs on a labelled set: the card's data folder, or anything `predict` takes with labels in it or beside it.
 
     `truth` is a table with the labels (or the combined code), matched by the picture's name. `split` picks one split
-    of a card's folder; by default its test rows, else its validation rows.
+    of a card's folder; by default its test rows, else its validation rows. `resume` as for `run_predict`.
     Raises:
         UserError: no labels are found, or a label is outside its vocabulary.
     """
@@ -71,7 +72,9 @@ def run_evaluate(
     if labelled is None:
         asked = read_input(Path(source), image_column=image_column, image_root=root or None, encoding=encoding, box=models[0].description.box)
         labelled = _from_tables(models, asked, Path(truth) if truth else None, source=Path(source), split=split, encoding=encoding)
-    predictions = predict_rows(models, labelled.asked, device=device, precision=precision, batch_size=batch_size, workers=workers, started=started)
+    predictions = predict_rows(
+        models, labelled.asked, device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume, started=started
+    )
     ok = np.array([status == "ok" for status in predictions.status], dtype=bool)
     classes = heads_of(models)
     targets = {head: values[ok] for head, values in labelled.targets.items()}

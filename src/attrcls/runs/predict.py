@@ -10,10 +10,12 @@ from attrcls.data.loader import default_workers
 from attrcls.data.tables import check_table_name, write_table
 from attrcls.engine import advise_on_memory, start_engine
 from attrcls.errors import UserError
+from attrcls.features.cache import default_cache
 from attrcls.prediction.images import Predictions, predict_images
 from attrcls.prediction.inputs import PredictInput, read_input
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
 from attrcls.prediction.output import prediction_table, submission_table
+from attrcls.prediction.parts import kept_parts
 
 Advance = Callable[[int], None]
 
@@ -49,12 +51,14 @@ def run_predict(
     precision: str = "auto",
     batch_size: int = 64,
     workers: int | None = None,
+    resume: bool = False,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
 ) -> Predicted:
     """Predict a folder, a picture or a table with one run or several, and write the table where `csv` says.
 
     Runs with the same heads are averaged, runs with different heads of one task are put together. `started` is told
-    the number of pictures and returns what is then told of progress.
+    the number of pictures and returns what is then told of progress. `resume` goes on with the same prediction, of the same
+    models, pictures and settings, where it was stopped.
     Raises:
         UserError: a run or the input cannot be used; single pictures that cannot are told by the `status` column.
     """
@@ -66,7 +70,9 @@ def run_predict(
         Path(source), image_column=image_column, image_root=Path(image_root) if image_root else None, encoding=encoding,
         box=models[0].description.box,
     )  # fmt: skip
-    predictions = predict_rows(models, asked, device=device, precision=precision, batch_size=batch_size, workers=workers, started=started)
+    predictions = predict_rows(
+        models, asked, device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume, started=started
+    )
     classes, combiner = heads_of(models), combiner_of(models)
     fallen_back: list[str] = []
     if submission:
@@ -92,10 +98,12 @@ def predict_rows(
     precision: str,
     batch_size: int,
     workers: int | None,
+    resume: bool = False,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
 ) -> Predictions:
     """Probabilities of an input's rows on the device and in the precision asked for.
 
+    What is done is kept in the cache until all is done; with `resume` it is taken up again.
     Raises:
         UserError: the batch size is not positive, or the device is not there.
     """
@@ -105,5 +113,12 @@ def predict_rows(
     # A handful of pictures is read sooner than worker processes start.
     workers = (default_workers() if workers is None else workers) if len(asked.paths) > batch_size else 0
     advance = started(len(asked.paths))
+    kept = kept_parts(default_cache(), models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size)
+    if not resume:
+        kept.drop()
     with advise_on_memory(f"the batch is {batch_size}: try --batch-size {max(1, batch_size // 2)}"):
-        return predict_images(models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, workers=workers, advance=advance)
+        predictions = predict_images(
+            models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, workers=workers, advance=advance, kept=kept
+        )
+    kept.drop()
+    return predictions

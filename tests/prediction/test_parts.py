@@ -1,0 +1,112 @@
+"""A prediction that was stopped goes on with the parts that it kept, and ends with the same numbers."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attrcls.engine import start_engine
+from attrcls.prediction import images
+from attrcls.prediction.images import predict_images
+from attrcls.prediction.models import load_models
+from attrcls.prediction.parts import kept_parts
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(images, "PART_PICTURES", 16)
+    monkeypatch.setattr(images, "PART_SECONDS", -1.0)
+
+
+@pytest.fixture(scope="module")
+def models(trained_run):
+    return load_models([trained_run])
+
+
+@pytest.fixture
+def paths(shared_squares, tmp_path):
+    shutil.copytree(shared_squares / "images", tmp_path / "images")
+    found = sorted((tmp_path / "images").glob("*.jpg"))[:44]
+    found[20].write_bytes(b"no picture")
+    return found
+
+
+def predict(models, paths, cache, *, stop_after=None):
+    """Returns the predictions and how many pictures went through the trunk in this call."""
+    fabric = start_engine(device="cpu")
+    kept = kept_parts(cache, models, paths, None, fabric=fabric, batch_size=8)
+    before = sum(len(part.positions) for part in kept.of_size(0))
+    done = 0
+
+    def advance(count):
+        nonlocal done
+        done += count
+        if stop_after is not None and done > stop_after:
+            raise KeyboardInterrupt
+
+    return predict_images(models, paths, None, fabric=fabric, batch_size=8, workers=0, advance=advance, kept=kept), done - before
+
+
+def test_what_was_kept_is_not_run_again_and_no_row_is_lost_or_doubled(models, paths, tmp_path):
+    whole, _ = predict(models, paths, tmp_path / "none")
+    with pytest.raises(KeyboardInterrupt):
+        predict(models, paths, tmp_path / "cache", stop_after=40)
+    resumed, run = predict(models, paths, tmp_path / "cache")
+    assert run == 44 - 32
+    assert resumed.status == whole.status
+    assert resumed.error == whole.error
+    assert resumed.status[20] == "unreadable"
+    for head, values in whole.probabilities.items():
+        assert np.array_equal(values, resumed.probabilities[head])
+
+
+def test_another_picture_model_or_batch_size_finds_no_parts(models, paths, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        predict(models, paths, tmp_path / "cache", stop_after=40)
+    assert predict(models[:1] * 2, paths, tmp_path / "cache")[1] == 44
+    paths[0].write_bytes(paths[1].read_bytes() + b" ")
+    changed, run = predict(models, paths, tmp_path / "cache")
+    assert run == 44
+    assert np.array_equal(changed.probabilities["colour"][0], changed.probabilities["colour"][1])
+
+
+def test_a_damaged_part_is_predicted_again_and_a_cache_that_cannot_be_written_costs_only_the_resume(models, paths, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        predict(models, paths, tmp_path / "cache", stop_after=40)
+    part = sorted((tmp_path / "cache").rglob("*.safetensors"))[0]
+    part.write_bytes(part.read_bytes()[:50])
+    assert predict(models, paths, tmp_path / "cache")[1] == 44 - 16
+    (tmp_path / "file").write_text("in the way")
+    whole, run = predict(models, paths, tmp_path / "file")
+    assert run == 44
+    assert len(whole.status) == 44
+
+
+def test_the_command_goes_on_with_resume_starts_over_without_and_leaves_nothing(cli, trained_run, paths, tmp_path, monkeypatch):
+    pd.DataFrame({"path": [str(path) for path in paths] * 2}).to_csv(tmp_path / "asked.csv", index=False)
+    command = ["predict", trained_run, tmp_path / "asked.csv", "--workers", 0, "--batch-size", 8, "--csv"]
+    assert cli(*command, tmp_path / "whole.csv").code == 3
+    real, batches = images._Runner._forward, []
+
+    def counting(self, pixels):
+        batches.append(len(pixels))
+        if limit and len(batches) > limit:
+            raise KeyboardInterrupt
+        return real(self, pixels)
+
+    monkeypatch.setattr(images._Runner, "_forward", counting)
+    for options, expected in ((["--resume"], 2), ([], 6)):
+        limit = 5
+        batches.clear()
+        stopped = cli(*command, tmp_path / "out.csv")
+        assert stopped.code == 130
+        assert "--resume" in stopped.err
+        assert not (tmp_path / "out.csv").exists()
+        limit = 0
+        batches.clear()
+        assert cli(*command, tmp_path / "out.csv", *options).code == 3
+        assert len(batches) == expected
+        assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+        assert not list((tmp_path / "cache" / "predictions").rglob("*.safetensors"))
+        (tmp_path / "out.csv").unlink()
