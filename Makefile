@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test lint soak bench lock clean
 
 # Installs attrcls, then cleans labels, trains, predicts, evaluates and reports on drawn faces.
 demo: $(READY)
@@ -17,6 +17,10 @@ lint: $(READY)
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Kills commands at a hundred random moments and resumes them.
+soak: $(READY)
+	$(BIN)/python tests/soak.py --kills 100
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
