@@ -1,16 +1,17 @@
 """How good the bundled tasks' defaults are: train, predict and score each pack with each seed, one JSON file per cell.
 
     python benchmarks/quality.py --data PACKS --weights FILE [--packs mask18,clothing,age5] [--seeds 0,1,2]
-        [--variants plain,cleaned,balanced,both] [--budget default|half|frozen] [--untrained]
+        [--variants plain,cleaned,balanced,both] [--budget default|half|frozen] [--precision 32|bf16] [--untrained]
 
 PACKS holds the folders mask18, clothing and age5. `cleaned` trains on the verdicts of `clean-labels --fast`, as it gives
 them; `balanced` evens out the classes of all heads at once; `both` does one after the other. The budgets: the task's own, at half
-its picture size (a quarter of the time), and heads alone on a frozen trunk. A cell that has its file is
-not run again, so that the benchmark can be stopped and gone on with; delete a file to run its cell anew. Prints mean and
+its picture size (a quarter of the time), and heads alone on a frozen trunk. The precision is named, so that no cell is held
+against one of another machine's. A cell that has its file is not run again, so that the benchmark can be stopped and gone on with; delete a file to run its cell anew. Prints mean and
 standard deviation at the end.
 """
 
 import argparse
+import itertools
 import json
 import shutil
 import statistics
@@ -39,26 +40,27 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--variants", default="plain")
     parser.add_argument("--budget", choices=BUDGETS, default="default")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32")
     parser.add_argument("--untrained", action="store_true", help="with --weights none instead")
     arguments = parser.parse_args()
     weights = "none" if arguments.untrained else str(arguments.weights)
     for seed in arguments.seeds.split(","):
         for pack in arguments.packs.split(","):
             for variant in arguments.variants.split(","):
-                run_cell(pack, variant, int(seed), budget=arguments.budget, data=arguments.data / pack, weights=weights)
+                run_cell(pack, variant, int(seed), budget=arguments.budget, precision=arguments.precision, data=arguments.data / pack, weights=weights)
     summarise()
 
 
-def run_cell(pack: str, variant: str, seed: int, *, budget: str, data: Path, weights: str) -> None:
+def run_cell(pack: str, variant: str, seed: int, *, budget: str, precision: str, data: Path, weights: str) -> None:
     if variant not in VARIANTS:
         sys.exit(f"--variants: expected some of {', '.join(VARIANTS)}, found {variant}")
     start = "untrained" if weights == "none" else "pretrained"
-    file = RESULTS / f"{pack}-{named(variant, start, budget)}-seed{seed}.json"
+    file = RESULTS / f"{pack}-{named(variant, start, budget, precision)}-seed{seed}.json"
     if file.exists():
         return
     folder = Path(tempfile.mkdtemp(prefix=f"{pack}-"))
     run = folder / "run"
-    given = [pack, "--data", str(data), "--weights", weights, "--seed", str(seed)]
+    given = [pack, "--data", str(data), "--weights", weights, "--seed", str(seed), "--precision", precision]
     size = BUDGETS[budget] if budget == "half" else []
     extra = ["--balance", HEADS[pack]] if variant in ("balanced", "both") else []
     cell: dict[str, object] = {"pack": pack, "seed": seed, "start": start, "variant": variant, "budget": budget}
@@ -95,15 +97,15 @@ def attrcls(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "attrcls", *arguments], check=True)
 
 
-def named(variant: str, start: str, budget: str) -> str:
+def named(variant: str, start: str, budget: str, precision: str) -> str:
     """A plain cell is named by where its trunk starts, the others by what was done to their labels."""
     name = start if variant == "plain" else variant if start == "pretrained" else f"{variant}-{start}"
-    return name if budget == "default" else f"{budget}-{name}"
+    return "-".join([*([budget] if budget != "default" else []), *([precision] if precision != "32" else []), name])
 
 
 def summarise() -> None:
     for pack, figure in FIGURES.items():
-        for name in [named(variant, start, budget) for budget in BUDGETS for start in ("untrained", "pretrained") for variant in VARIANTS]:
+        for name in [named(*each) for each in itertools.product(VARIANTS, ("untrained", "pretrained"), BUDGETS, ("32", "bf16"))]:
             found = [json.loads(file.read_text())["figure"] for file in sorted(RESULTS.glob(f"{pack}-{name}-seed*.json"))]
             if found:
                 spread = statistics.stdev(found) if len(found) > 1 else float("nan")
