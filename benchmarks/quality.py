@@ -4,10 +4,10 @@
         [--variants plain,cleaned,balanced,both] [--budget default|half|frozen] [--precision 32|bf16] [--untrained]
 
 PACKS holds the folders mask18, clothing and age5. `cleaned` trains on the verdicts of `clean-labels --fast`, as it gives
-them; `balanced` evens out the classes of all heads at once; `both` does one after the other. The budgets: the task's own, at half
-its picture size (a quarter of the time), and heads alone on a frozen trunk. The precision is named, so that no cell is held
-against one of another machine's. A cell that has its file is not run again, so that the benchmark can be stopped and gone on with; delete a file to run its cell anew. Prints mean and
-standard deviation at the end.
+them; `balanced` evens out the classes of all heads at once; `both` does one after the other. The budgets: the task's own,
+at half its picture size (a quarter of the time), and heads alone on a frozen trunk. The precision is named, so that no cell
+is held against one of another machine's. A cell that has its file is not run again, so that the benchmark can be stopped
+and gone on with; delete a file to run its cell anew. Prints mean and standard deviation at the end.
 """
 
 import argparse
@@ -47,7 +47,8 @@ def main() -> None:
     for seed in arguments.seeds.split(","):
         for pack in arguments.packs.split(","):
             for variant in arguments.variants.split(","):
-                run_cell(pack, variant, int(seed), budget=arguments.budget, precision=arguments.precision, data=arguments.data / pack, weights=weights)
+                data = arguments.data / pack
+                run_cell(pack, variant, int(seed), budget=arguments.budget, precision=arguments.precision, data=data, weights=weights)
     summarise()
 
 
@@ -100,7 +101,8 @@ def attrcls(*arguments: str) -> None:
 def named(variant: str, start: str, budget: str, precision: str) -> str:
     """A plain cell is named by where its trunk starts, the others by what was done to their labels."""
     name = start if variant == "plain" else variant if start == "pretrained" else f"{variant}-{start}"
-    return "-".join([*([budget] if budget != "default" else []), *([precision] if precision != "32" else []), name])
+    usual = {"default", "32"}
+    return "-".join([*(each for each in (budget, precision) if each not in usual), name])
 
 
 def summarise() -> None:
