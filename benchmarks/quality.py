@@ -74,13 +74,13 @@ def run_cell(pack: str, variant: str, seed: int, *, budget: str, precision: str,
     attrcls("train", *given, *BUDGETS[budget], "--out", str(run), *extra)
     if pack == "mask18":
         submission = folder / "submission.csv"
-        attrcls("predict", str(run), str(data / "eval" / "info.csv"), "--csv", str(submission), "--submission")
+        attrcls("predict", str(run), str(data / "eval" / "info.csv"), "--csv", str(submission), "--submission", "--precision", precision)
         answers = pd.read_csv(data / "eval_answers.csv")
         predicted = pd.read_csv(submission).set_index("ImageID").loc[answers["ImageID"], "ans"]
         cell["figure"] = round(float(f1_score(answers["ans"], predicted, average="macro")), 4)
     else:
         scores = folder / "scores.json"
-        attrcls("evaluate", str(run), str(data), "--split", "test", "--json", str(scores))
+        attrcls("evaluate", str(run), str(data), "--split", "test", "--json", str(scores), "--precision", precision)
         cell["scores"] = {name: value[0] for name, value in json.loads(scores.read_text())["scores"].items()}
         cell["figure"] = round(cell["scores"][FIGURES[pack]], 4)  # type: ignore[index]
     status = json.loads((run / "status.json").read_text())
