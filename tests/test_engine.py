@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from attrcls.engine import advise_on_memory, has_native_bf16, precision_of, start_engine
+from attrcls.engine import advise_on_memory, has_native_bf16, in_float32, precision_of, start_engine
 from attrcls.errors import AttrclsError, UserError
 
 
@@ -29,3 +29,9 @@ def test_running_out_of_memory_ends_with_advice(error):
 def test_other_errors_pass_through():
     with pytest.raises(RuntimeError, match="something else"), advise_on_memory("use less"):
         raise RuntimeError("something else")
+
+
+def test_features_reach_a_network_unrounded_in_float32():
+    features = torch.tensor([[1 + 2**-12]])
+    network = in_float32(start_engine(device="cpu", precision="bf16")).setup(torch.nn.Identity())
+    assert torch.equal(network(features), features)

@@ -41,6 +41,11 @@ def start_engine(*, device: str = "auto", precision: str = "auto") -> Fabric:
         return Fabric(accelerator=chosen.type, devices=devices, precision=cast("Any", _FABRIC_PRECISION[precision]))
 
 
+def in_float32(fabric: Fabric) -> Fabric:
+    """An engine on the same device in float32, for training on features: mixed precision would round the inputs themselves."""
+    return start_engine(device=str(fabric.device), precision="32")
+
+
 def has_native_bf16(device: torch.device) -> bool:
     """Whether the hardware multiplies bf16 itself: AVX512-BF16 or AMX on a CPU, compute capability 8 on CUDA."""
     if device.type == "cuda":

@@ -233,6 +233,13 @@ def test_a_frozen_trunk_sees_each_view_once_and_later_runs_find_its_features(cli
     assert scores["colour/top1"][0] == pytest.approx(kept["colour/top1"], abs=1e-6)
 
 
+def test_heads_learn_from_kept_features_unrounded_where_the_trunk_runs_in_bf16(cli, squares, tmp_path):
+    result = train(cli, squares, tmp_path / "run", "--freeze", "--epochs", 1, "--precision", "bf16")
+    assert result.code == 0, result.err
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["precision"] == "bf16-mixed"
+    assert load_file(tmp_path / "run" / "model" / "weights.safetensors")["head_modules.head_colour.layers.0.weight"].dtype == torch.float32
+
+
 @pytest.mark.parametrize("option", ["trunk.frozen_views=0", "balance={heads: [colour], repeat_augment: strong}"])
 def test_a_frozen_trunk_can_see_new_pictures_each_epoch(cli, squares, tmp_path, option):
     result = train(cli, squares, tmp_path / "run", "--epochs", 1, "--freeze", "--set", option)

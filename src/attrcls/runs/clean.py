@@ -19,7 +19,7 @@ from attrcls.cleaning.verdicts import value_table, verdict_table
 from attrcls.data.manifest import Manifest, OnError, build_manifest
 from attrcls.data.split import split_manifest
 from attrcls.data.tables import read_table, write_table
-from attrcls.engine import Engine, advise_on_memory, place, seed_everything, start_engine
+from attrcls.engine import Engine, advise_on_memory, in_float32, place, seed_everything, start_engine
 from attrcls.errors import UserError
 from attrcls.features.batches import FeatureBatches, standardise
 from attrcls.features.cache import default_cache
@@ -177,8 +177,7 @@ class _Cleaning:
             network, self.manifest, self.task.image, fabric=self.fabric, workers=self.workers, cache=default_cache(), on_start=on_pictures
         )
         features = standardise(raw).to(self.fabric.device)
-        # From here on in float32: mixed precision would round the features themselves.
-        self.fabric = start_engine(device=str(self.fabric.device), precision="32")
+        self.fabric = in_float32(self.fabric)
         if method == "confident":
             return audit_by_confidence(features, self.manifest, self.units, self.task, fabric=self.fabric)
         audits = self._two_runs(lambda run, targets: self._run_on_features(features, run, targets))

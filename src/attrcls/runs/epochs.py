@@ -9,8 +9,9 @@ import pandas as pd
 
 from attrcls.data.loader import LabelledBatches
 from attrcls.data.manifest import Manifest
-from attrcls.engine import Engine, advise_on_memory, precision_of
+from attrcls.engine import Engine, advise_on_memory, in_float32, precision_of
 from attrcls.model.description import describe_model, jsonable
+from attrcls.runs.batches import kept_views
 from attrcls.runs.folder import RunFolder
 from attrcls.runs.prepare import Prepared, most_frequent
 from attrcls.runs.validation import Validation, validate
@@ -98,8 +99,9 @@ def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
         f"the batch is {task.batch_size}: try --batch-size {max(1, task.batch_size // 2)} --accumulate 2 (the same effective batch), "
         "a smaller --set image.px=…, a smaller trunk, or --freeze; then run again with --overwrite"
     )
+    fabric = in_float32(run.fabric) if kept_views(run.plan, run.prepared.manifest.of_split("train")) else run.fabric
     with advise_on_memory(advice):
-        for step in fit(state, run.train, task=task, fabric=run.fabric):
+        for step in fit(state, run.train, task=task, fabric=fabric):
             run.view.step(step)
             rows += len(step.rows)
             means.add(step)
