@@ -249,3 +249,27 @@ def test_wandb_alone_gets_the_default_project():
     assert with_wandb_project(["train", "t", "--wandb"]) == ["train", "t", "--wandb", "attrcls"]
     assert with_wandb_project(["train", "--wandb", "--resume"]) == ["train", "--wandb", "attrcls", "--resume"]
     assert with_wandb_project(["train", "--wandb", "mine"]) == ["train", "--wandb", "mine"]
+
+
+def test_evaluate_names_each_heads_worst_slices_and_writes_all_of_them(cli, trained_run, shared_squares, tmp_path):
+    result = cli("evaluate", trained_run, shared_squares, "--workers", 0, "--slices", tmp_path / "s.csv", "--json", tmp_path / "s.json")
+    assert result.code == 0
+    assert "worst slices" in result.out
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert set(table["head"]) == {"colour", "size"}
+    assert {"size small", "size large"} <= set(table["slice"][table["head"] == "colour"])
+    of_size = table[(table["head"] == "size") & (table["kind"] == "attribute")]
+    assert of_size["rows"].sum() == json.loads((tmp_path / "s.json").read_text())["rows"]
+    assert len(json.loads((tmp_path / "s.json").read_text())["slices"]) == len(table)
+
+
+def test_evaluate_refuses_a_name_for_slices_that_it_cannot_write_before_any_work(cli, trained_run, shared_squares, tmp_path):
+    result = cli("evaluate", trained_run, shared_squares, "--slices", tmp_path / "s.xlsx")
+    assert result.code == 2
+    assert ".csv, .jsonl, .parquet" in result.err
+
+
+def test_a_run_carries_a_model_card_that_tells_its_scores(trained_run):
+    card = (trained_run / "model" / "README.md").read_text(encoding="utf-8")
+    assert "# Squares" in card
+    assert "| colour | 12 |" in card

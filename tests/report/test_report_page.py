@@ -56,7 +56,7 @@ def test_the_report_lies_in_the_run_by_default_and_elsewhere_if_asked(make_run, 
 def test_the_page_tells_its_sections_in_order(make_run):
     page = outline(write_report(make_run()))
     ids = [attributes["id"] for tag, attributes in page.tags if tag == "h2"]
-    assert ids == ["data", "curves", "heads", "code", "errors", "trained", "next"]
+    assert ids == ["data", "curves", "heads", "code", "slices", "errors", "trained", "next"]
 
 
 def test_the_headline_says_what_it_was_measured_on(make_run):
@@ -178,3 +178,17 @@ def test_a_run_that_training_wrote_makes_a_page_with_its_pictures(trained_run, t
     text = text_of(path)
     assert "Squares" in text
     assert "not found" not in text
+
+
+def test_each_head_is_cut_by_the_other_attributes_and_a_failing_slice_is_marked(make_run):
+    wrong = {"mask": ("wear", "normal", 0.9), "gender": ("female", "female", 0.9)}
+    right = {"mask": ("wear", "wear", 0.9), "gender": ("male", "male", 0.9)}
+    text = text_of(write_report(make_run(rows=[wrong] * 30 + [right] * 60, columns={"group": [""] * 90})))
+    slices = text.split("and not by chance.")[1].split("Worst errors")[0]
+    assert "gender female fails 30" in slices
+    assert "gender male fails" not in slices
+    assert "mask fails on gender female: top-1 0.000 there, 1.000 on the other rows" in text
+
+
+def test_the_worst_groups_are_named_with_what_was_right(make_run):
+    assert "of 2 right" in text_of(write_report(make_run(columns={"group": ["toy:a", "toy:a", "toy:b", "toy:b", "toy:c"]})))

@@ -1,5 +1,6 @@
 """`attrcls evaluate`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,10 @@ from attrcls.cli.shell import ROWS_FAILED, count, out, reported, warn
 if TYPE_CHECKING:
     from attrcls.evaluation import Interval
     from attrcls.runs.evaluate import Evaluated
+    from attrcls.slices import Slice
 
 SHOWN_FAILURES = 20
+SHOWN_SLICES, SHOWN_GROUPS = 3, 1
 
 
 @reported
@@ -21,6 +24,7 @@ def evaluate(
     truth: Annotated[Path | None, typer.Option(help="a table with the labels, matched by the picture's name")] = None,
     split: Annotated[str | None, typer.Option(help="which rows [default: test, else val]")] = None,
     json: Annotated[Path | None, typer.Option("--json", help="write the scores here as well")] = None,
+    slices: Annotated[Path | None, typer.Option(help="write every slice here: a .csv, .jsonl or .parquet file")] = None,
     image_column: ImageColumn = None,
     image_root: ImageRoot = None,
     encoding: Encoding = None,
@@ -30,14 +34,22 @@ def evaluate(
     precision: Precision = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="go on where the same command was stopped")] = False,
 ) -> None:
-    """Score runs on a labelled set, with 95 % intervals. The set is a table with labels, or a folder in the card's layout."""
+    """Score runs on a labelled set, with 95 % intervals, and tell for which kinds of rows a head is worst.
+
+    The set is a table with labels, or a folder in the card's layout.
+    """
     from attrcls.errors import UserError
 
     if len(runs_and_input) < 2:
         raise UserError("expected a run directory and a labelled set: attrcls evaluate RUN INPUT [--truth FILE]")
     from attrcls.cli.live import image_progress
+    from attrcls.data.tables import check_table_name, write_table
     from attrcls.files import write_json
     from attrcls.runs.evaluate import run_evaluate
+    from attrcls.slices import slice_table
+
+    if slices:
+        check_table_name(slices)
 
     *runs, source = runs_and_input
     with image_progress() as started:
@@ -49,8 +61,12 @@ def evaluate(
     if json:
         scores = {name: [None if each != each else each for each in (s.value, s.low, s.high)] for name, s in evaluated.scores.items()}
         facts = {"rows": evaluated.rows, "groups": evaluated.groups, "split": evaluated.split, "failed": len(evaluated.failed)}
-        write_json(json, {**facts, "scores": scores})
+        rows = slice_table(evaluated.slices).astype(object)
+        write_json(json, {**facts, "scores": scores, "slices": rows.where(rows.notna(), None).to_dict("records")})
         out.print(f"scores: {json}")
+    if slices:
+        write_table(slice_table(evaluated.slices), slices)
+        out.print(f"slices: {slices}")
     for failure in evaluated.failed[:SHOWN_FAILURES]:
         warn(failure)
     if evaluated.failed:
@@ -75,6 +91,25 @@ def _show(evaluated: "Evaluated") -> None:
         cells = [evaluated.scores.get(f"{head}/{metric}") for metric in ("top1", "f1", "precision", "recall")]
         texts = [_told(cell, interval=index < 2) for index, cell in enumerate(cells)]
         table.add_row("mean of heads" if head == "mean" else head, *texts)
+    out.print(table)
+    if evaluated.slices:
+        _show_slices(evaluated.slices, heads=[name.rpartition("/")[0] for name in evaluated.scores])
+
+
+def _show_slices(slices: "Sequence[Slice]", *, heads: Sequence[str]) -> None:
+    """The worst few of each head, and its worst group."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", title="worst slices", title_justify="left")
+    for title in ("head", "slice", "rows", "top-1", "other rows", ""):
+        table.add_column(title, justify="right" if title in ("rows", "other rows") else "left", overflow="fold")
+    for head in dict.fromkeys(heads):
+        of_head = [each for each in slices if each.head == head]
+        shown = [each for each in of_head if each.kind != "group"][:SHOWN_SLICES] + [each for each in of_head if each.kind == "group"][:SHOWN_GROUPS]
+        for each in shown:
+            rest = "–" if each.rest != each.rest else f"{each.rest:.3f}"
+            table.add_row(each.head, each.name, f"{each.rows:,}", _told(each.top1, interval=True), rest, "fails" if each.fails else "")
+    out.print()
     out.print(table)
 
 

@@ -91,6 +91,16 @@ def _below_majority(numbers: RunNumbers) -> Iterable[Advice]:
             yield Advice("warning", seen, "The head has learnt little: check its labels, train longer, or lower the learning rate.")
 
 
+def _failing_slices(numbers: RunNumbers) -> Iterable[Advice]:
+    for head in _measured(numbers):
+        failing = [each for each in numbers.slices if each.head == head.name and each.fails]
+        if failing:
+            worst = failing[0]
+            more = f", and on {_plural(len(failing) - 1, 'other slice')}" if len(failing) > 1 else ""
+            seen = f"{head.name} fails on {worst.name}: top-1 {worst.top1.value:.3f} there, {worst.rest:.3f} on the other rows{more}."
+            yield Advice("warning", seen, "Do not use it on these before it is better: look at their pictures and labels, collect more, or balance.")
+
+
 def _losses(numbers: RunNumbers) -> Iterable[Advice]:
     epochs, train = numbers.curves.epochs, numbers.curves.columns["train_loss"]
     val = numbers.curves.columns.get("val_loss", (math.nan,) * len(epochs))
@@ -126,6 +136,7 @@ RULES: tuple[Callable[[RunNumbers], Iterable[Advice]], ...] = (
     _below_majority,
     _never_predicted,
     _scarce_classes,
+    _failing_slices,
     _losses,
     _code,
 )

@@ -54,6 +54,12 @@ def count_groups(rows: pd.DataFrame) -> int:
     return int(rows["group"][rows["group"] != ""].nunique())
 
 
+def row_groups(rows: pd.DataFrame) -> list[str]:
+    """What each row is drawn with: its group, or itself where it has none."""
+    alone = "row " + rows["card"] + ":" + rows["row_id"]
+    return rows["group"].where(rows["group"] != "", alone).tolist()
+
+
 def _card_facts(files: RunFiles, name: str) -> CardFacts:
     card = (files.config.get("cards") or {}).get(name) or {}
     rows = files.splits[files.splits["card"] == name]

@@ -5,7 +5,7 @@ another; the learning curves are what training wrote into `metrics.csv`.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 
 from attrcls.combine import Combiner
+from attrcls.evaluation import IntArray, Interval, score_with_intervals
 from attrcls.report.balance import BalanceNumbers, read_balance
-from attrcls.report.datafacts import CardFacts, LabelCounts, count_groups, count_labels, describe_cards
+from attrcls.report.datafacts import CardFacts, LabelCounts, count_groups, count_labels, describe_cards, row_groups
 from attrcls.report.rundir import BOX, RunFiles, read_run
 from attrcls.report.scores import ClassScore, Mixup, Scores, count_confusions, index_classes, list_mixups, score_classes
+from attrcls.slices import Slice, score_slices
 from attrcls.types import MISSING
 
 Box = tuple[float, float, float, float]
@@ -93,6 +95,8 @@ class RunNumbers:
     expected_rows: int
     roots: Mapping[str, str]
     balance: BalanceNumbers | None = None
+    slices: tuple[Slice, ...] = ()
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def mean_top1(self) -> float | None:
@@ -133,6 +137,8 @@ def read_numbers(run: Path, *, worst: int = 24) -> RunNumbers:
         expected_rows=int((files.splits["split"] == "val").sum()),
         roots={str(card): str(root) for card, root in (settings.get("image_roots") or {}).items()},
         balance=read_balance(files),
+        slices=_read_slices(files),
+        intervals=_read_intervals(files),
     )
 
 
@@ -198,6 +204,24 @@ def _code_numbers(files: RunFiles, code: Combiner) -> CodeNumbers:
         rows=rows if code.size <= 64 else tuple(row for row in rows if row.score.support or row.score.predicted),
         unseen=tuple(row for row in rows if not row.score.support),
     )
+
+
+def _class_indices(files: RunFiles, ending: str) -> dict[str, IntArray]:
+    return {head: index_classes(files.validation[head + ending].tolist(), classes) for head, classes in files.heads.items()}
+
+
+def _read_slices(files: RunFiles) -> tuple[Slice, ...]:
+    predicted, given = _class_indices(files, ""), _class_indices(files, "_given")
+    return tuple(score_slices(predicted, given, row_groups(files.validation), classes=files.heads))
+
+
+def _read_intervals(files: RunFiles) -> dict[str, Interval]:
+    """`head/metric` and `code/metric`, bootstrapped over groups; empty where there are no validation rows."""
+    if not len(files.validation):
+        return {}
+    sizes = {head: len(classes) for head, classes in files.heads.items()}
+    predicted, given = _class_indices(files, ""), _class_indices(files, "_given")
+    return score_with_intervals(predicted, given, row_groups(files.validation), classes=sizes, combiner=files.code)
 
 
 def _read_curves(metrics: pd.DataFrame) -> Curves:

@@ -12,13 +12,17 @@ from typing import Any
 
 from markupsafe import Markup
 
+from attrcls.evaluation import Interval
 from attrcls.files import write_text
 from attrcls.report.advice import advise
 from attrcls.report.figures import draw_balance, draw_class_counts, draw_confusions, draw_curves
-from attrcls.report.numbers import RunNumbers, read_numbers
+from attrcls.report.numbers import HeadNumbers, RunNumbers, read_numbers
 from attrcls.report.templates import load_templates
 from attrcls.report.thumbnails import make_thumbnails
+from attrcls.slices import Slice
 
+# Of each head.
+SHOWN_SLICES, SHOWN_GROUPS = 12, 5
 # Told elsewhere on the page, or not part of how the run was trained.
 UNTOLD = ("name", "title", "cards", "heads", "combine", "submission")
 
@@ -43,7 +47,9 @@ def write_report(run: Path, out: Path | None = None, *, image_roots: Mapping[str
 def render_report(numbers: RunNumbers, *, roots: Mapping[str, Path]) -> str:
     """Render the numbers of a run as a whole HTML page, with thumbnails from `roots` (card to folder)."""
     environment = load_templates()
-    environment.filters |= {"score": _score, "percent": _percent, "duration": _duration, "moment": _moment, "flat": _flat, "times": _times}
+    environment.filters |= {
+        "score": score, "interval": interval, "percent": _percent, "duration": _duration, "moment": _moment, "flat": flat, "times": _times,
+    }  # fmt: skip
     task = numbers.config.get("task") or {}
     html = environment.get_template("report.html.j2").render(
         run=numbers,
@@ -53,6 +59,7 @@ def render_report(numbers: RunNumbers, *, roots: Mapping[str, Path]) -> str:
         figures=_draw_figures(numbers),
         thumbnails=make_thumbnails([mistake for head in numbers.heads for mistake in head.mistakes], roots=roots),
         settings=_list_settings(numbers, task),
+        slices=_list_slices(numbers),
         advice=advise(numbers),
     )
     # JSON can carry half a surrogate pair in a name, which no file can.
@@ -89,6 +96,17 @@ def _draw_figures(numbers: RunNumbers) -> dict[str, Any]:
     }
 
 
+def _list_slices(numbers: RunNumbers) -> list[tuple[HeadNumbers, list[Slice], list[Slice], int]]:
+    """Each measured head with its worst slices, its worst groups, and how many slices it has."""
+    told = []
+    for head in numbers.heads:
+        of_head = [each for each in numbers.slices if each.head == head.name and each.kind != "group"]
+        groups = [each for each in numbers.slices if each.head == head.name and each.kind == "group"]
+        if of_head or groups:
+            told.append((head, of_head[:SHOWN_SLICES], groups[:SHOWN_GROUPS], len(of_head)))
+    return told
+
+
 def _inline(svg: str) -> Markup:
     return Markup(svg)  # noqa: S704 (the names in it were escaped when it was written)
 
@@ -104,18 +122,25 @@ def _list_settings(numbers: RunNumbers, task: Mapping[str, Any]) -> list[tuple[s
         ("precision", numbers.status.get("precision")),
         ("versions", numbers.status.get("versions")),
     ]
-    return [(key, _flat(value)) for key, value in rows if value not in (None, "", {}, [])]
+    return [(key, flat(value)) for key, value in rows if value not in (None, "", {}, [])]
 
 
-def _flat(value: object) -> str:
+def flat(value: object) -> str:
+    """A setting of any shape on one line."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_flat(part)}" for key, part in value.items() if part is not None)
+        return ", ".join(f"{key} {flat(part)}" for key, part in value.items() if part is not None)
     if isinstance(value, list | tuple):
-        return ", ".join(map(_flat, value))
+        return ", ".join(map(flat, value))
     return str(value)
 
 
-def _score(value: float | None) -> str:
+def interval(found: Interval | None) -> str:
+    """Such as ` [0.812, 0.934]`; nothing where there is none."""
+    return "" if found is None or not math.isfinite(found.low) else f" [{found.low:.3f}, {found.high:.3f}]"
+
+
+def score(value: float | None) -> str:
+    """Three decimals, or a dash where there is no score."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 

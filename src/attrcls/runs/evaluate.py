@@ -16,15 +16,17 @@ from attrcls.prediction.inputs import IMAGE_COLUMNS, PredictInput, read_input
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
 from attrcls.runs.folder import RunFolder
 from attrcls.runs.predict import Advance, predict_rows
+from attrcls.slices import Slice, score_slices
 from attrcls.spec import parse_spec
 from attrcls.types import MISSING, SPLITS
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Scores by name, what they stand on, and how many rows had no picture that could be read or no label at all."""
+    """Scores by name and by slice, what they stand on, and how many rows had no picture that could be read or no label at all."""
 
     scores: Mapping[str, Interval]
+    slices: Sequence[Slice]
     rows: int
     groups: int
     grouped_by: str
@@ -35,8 +37,11 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class _Labelled:
+    """`targets` are those of the heads, and of the other attributes whose labels are known: to cut by."""
+
     asked: PredictInput
     targets: Mapping[str, IntArray]
+    classes: Mapping[str, Sequence[str]]
     groups: Sequence[str]
     grouped_by: str
     split: str | None = None
@@ -80,13 +85,14 @@ def run_evaluate(
     targets = {head: values[ok] for head, values in labelled.targets.items()}
     predicted = {head: predictions.probabilities[head].argmax(axis=1).astype(np.int64)[ok] for head in classes if head in targets}
     groups = np.asarray(labelled.groups, dtype=object)[ok]
-    unlabelled = int(np.logical_and.reduce([values == MISSING for values in targets.values()]).sum())
+    unlabelled = int(np.logical_and.reduce([targets[head] == MISSING for head in predicted]).sum())
     scores = score_with_intervals(
         predicted, targets, groups, classes={head: len(names) for head, names in classes.items()}, combiner=combiner_of(models)
     )
+    slices = score_slices(predicted, targets, groups, classes=labelled.classes)
     names = labelled.asked.table[labelled.asked.image_column]
     failed = [*labelled.problems, *(f"{name}: {why}" for name, why, fine in zip(names, predictions.error, ok, strict=True) if not fine)]
-    return Evaluated(scores, int(ok.sum()), len(set(groups)), labelled.grouped_by, labelled.split, failed, unlabelled)
+    return Evaluated(scores, slices, int(ok.sum()), len(set(groups)), labelled.grouped_by, labelled.split, failed, unlabelled)
 
 
 def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | None) -> _Labelled | None:
@@ -112,7 +118,8 @@ def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | Non
     asked = PredictInput(pd.DataFrame({"path": frame["path"]}), "path", manifest.image_paths(), boxes)
     targets = {head: manifest.targets(head) for head in manifest.classes}
     groups = frame["group"].where(frame["group"] != "", "row " + frame["row_id"])
-    return _Labelled(asked, targets, list(groups), "group" if (frame["group"] != "").any() else "row", chosen, [str(problem) for problem in problems])
+    by = "group" if (frame["group"] != "").any() else "row"
+    return _Labelled(asked, targets, manifest.classes, list(groups), by, chosen, [str(problem) for problem in problems])
 
 
 def _known_splits(manifest: Manifest, run: Path) -> "pd.Series[str]":
@@ -149,7 +156,8 @@ def _from_tables(
     boxes = asked.boxes[kept] if asked.boxes is not None else None
     part = PredictInput(asked.table.iloc[kept].reset_index(drop=True), asked.image_column, [asked.paths[int(row)] for row in kept], boxes)
     by = str(group) if grouped is not None else "picture"
-    return _Labelled(part, {head: values[kept] for head, values in targets.items()}, list(groups.iloc[kept]), by, split)
+    classes = {head: spec.classes for model in models for head, spec in model.description.attributes.items()}
+    return _Labelled(part, {head: values[kept] for head, values in targets.items()}, classes, list(groups.iloc[kept]), by, split)
 
 
 def _matched(truth: pd.DataFrame, asked: PredictInput, file: Path) -> pd.DataFrame:

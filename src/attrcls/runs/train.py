@@ -13,6 +13,7 @@ from attrcls.errors import UserError
 from attrcls.files import write_text
 from attrcls.model.description import library_versions
 from attrcls.model.network import Network, build_network
+from attrcls.report import write_model_card
 from attrcls.runs.balance import TrainBalance, balance_train
 from attrcls.runs.batches import frozen_batches, kept_views, labelled_batches
 from attrcls.runs.decide import Decided, decide_labels
@@ -111,6 +112,7 @@ def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping
             )
             run.state.tracking_id = run.tracker.run_id
         run_epochs(run, told=told)
+        write_model_card(run.folder.path)
         record_end(run.folder, state="finished", message=None)
         failed = False
     except BaseException as error:
