@@ -19,7 +19,7 @@ def blobs(count: int, classes: int, *, seed: int, spread: float = 1.0) -> tuple[
 def learn(features: np.ndarray, units: Units, *, classes: int, seed: int = 0, epochs: int = 8) -> NoiseEstimate:
     """Both runs of a linear layer by plain SGD, each row's margins summed as cleaning does."""
     seen = []
-    for index, roles in enumerate(draw_roles(units, classes=classes, seed=seed)):
+    for index, roles in enumerate(draw_roles(units, classes=classes, runs=2, seed=seed)):
         generator = torch.Generator().manual_seed(seed * 10 + index)
         torch.manual_seed(seed)
         layer, pictures = nn.Linear(features.shape[1], classes + 1), torch.from_numpy(features)

@@ -7,7 +7,7 @@ from attrcls.features.batches import FeatureBatches
 from attrcls.task import load_plan
 
 
-def watched(grouped=(), rows=12):
+def watched(grouped=(), rows=12, uncounted_epochs=0):
     plan = load_plan("sample_faces", heads=["mask", "gender"])
     task = cleaning_task(plan.task, full=False, heads=plan.task.heads)
     generator = np.random.default_rng(0)
@@ -17,7 +17,9 @@ def watched(grouped=(), rows=12):
     network = linear_network(task, targets, {"mask": 4, "gender": 3}, width=8)
     features = torch.from_numpy(generator.normal(size=(2, rows, 8)).astype(np.float32))
     batches = FeatureBatches(features, targets, batch_size=5, seed=0)
-    return observe(network, batches, task, targets, fabric=start_engine(device="cpu", precision="32"), grouped=grouped)
+    return observe(
+        network, batches, task, targets, fabric=start_engine(device="cpu", precision="32"), grouped=grouped, uncounted_epochs=uncounted_epochs
+    )
 
 
 def test_every_labelled_row_is_seen_once_an_epoch():
@@ -32,3 +34,10 @@ def test_of_an_attribute_constant_in_a_group_only_the_first_epochs_count():
     # The other heads, and what is learned, stay as they are.
     assert torch.equal(sums["mask"].aum(), all_epochs["mask"].aum())
     assert not torch.allclose(sums["gender"].aum()[1:], all_epochs["gender"].aum()[1:])
+
+
+def test_the_uncounted_first_epochs_are_trained_on_and_leave_no_margin():
+    late, all_epochs = watched(uncounted_epochs=FAST_EPOCHS - 1), watched()
+    assert set(late["mask"].counts.tolist()) == {1}
+    # The last epoch's logits, after all of the training: further apart than they are in the mean over all epochs.
+    assert late["mask"].mean_logits().std() > all_epochs["mask"].mean_logits().std()

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from attrcls.cleaning.aum import MarginSums
 from attrcls.cleaning.noise import NoiseEstimate, RunSeen, estimate_noise
-from attrcls.cleaning.roles import RUNS, Flags, Ints, Roles, Units, draw_roles, units_of
+from attrcls.cleaning.roles import Flags, Ints, Roles, Units, draw_roles, units_of
 from attrcls.data.manifest import Manifest
 
 Floats = npt.NDArray[np.float64]
@@ -50,9 +50,9 @@ def head_units(manifest: Manifest, head: str, *, constant: bool) -> Units:
     return units_of(manifest.targets(head), manifest.frame["group"].to_numpy(dtype=object) if constant else None)
 
 
-def draw_all_roles(units: Mapping[str, Units], classes: Mapping[str, int], *, seed: int) -> dict[str, list[Roles]]:
+def draw_all_roles(units: Mapping[str, Units], classes: Mapping[str, int], *, runs: int, seed: int) -> dict[str, list[Roles]]:
     """Each head's roles in each run; heads draw independently of each other."""
-    return {head: draw_roles(each, classes=classes[head], seed=seed + 7_919 * index) for index, (head, each) in enumerate(units.items())}
+    return {head: draw_roles(each, classes=classes[head], runs=runs, seed=seed + 7_919 * index) for index, (head, each) in enumerate(units.items())}
 
 
 def run_targets(units: Mapping[str, Units], roles: Mapping[str, Sequence[Roles]], classes: Mapping[str, int], *, run: int) -> dict[str, Ints]:
@@ -66,7 +66,7 @@ def judge(
     """What the runs' margins say of a head's labels; no estimate where it has none."""
     targets, classes = manifest.targets(head), manifest.classes[head]
     aums = [each.aum().numpy() for each in sums]
-    as_given = np.stack([each.as_given for each in roles]) if len(units.labels) else np.zeros((RUNS, 0), dtype=bool)
+    as_given = np.stack([each.as_given for each in roles]) if len(units.labels) else np.zeros((len(roles), 0), dtype=bool)
     if not len(units.labels):
         nothing = np.zeros(0)
         return HeadAudit(classes, targets, units, np.full(len(targets), np.nan), nothing, as_given[0], as_given[0].astype(np.int64), nothing), None

@@ -1,6 +1,6 @@
 """How many labels are wrong, which class the wrong ones really are, and below which margin to suspect a label.
 
-Enters: what two cleaning runs saw of one head. Leaves: a `NoiseEstimate`. Everything is judged per unit (`roles.py`).
+Enters: what two or more cleaning runs saw of one head. Leaves: a `NoiseEstimate`. Everything is judged per unit (`roles.py`).
 
 The paper's rule (Pleiss et al. 2020, section 3.2) suspects what lies below the 99th percentile of the threshold samples.
 With weak features two to three times too many labels lie there. The default rule asks instead how many wrong labels there

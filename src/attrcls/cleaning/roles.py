@@ -1,6 +1,6 @@
 """Which labels a cleaning run changes on purpose, to learn from what becomes of them.
 
-Enters: the labels of one head, and what is judged as one unit. Leaves: for each of two runs, disjoint seeded sets of
+Enters: the labels of one head, and what is judged as one unit. Leaves: for each run, disjoint seeded sets of
 *threshold samples*, which get an extra class that nothing in the picture speaks for (Pleiss et al. 2020, section 3.2),
 and of *planted* wrong labels, which get another class of the head.
 
@@ -25,7 +25,6 @@ THRESHOLD_SHARE = 0.05
 PLANTED_SHARE = 0.05
 # With fewer units than this a set of even one would be a large part of the data: nothing is changed, nothing is judged.
 FEWEST_UNITS = 20
-RUNS = 2
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -90,7 +89,7 @@ def units_of(targets: Ints, groups: npt.NDArray[np.object_] | None = None) -> Un
     return Units(of_row, np.array([label for _, label in uniques], dtype=np.int64))
 
 
-def draw_roles(units: Units, *, classes: int, seed: int) -> list[Roles]:
+def draw_roles(units: Units, *, classes: int, runs: int, seed: int) -> list[Roles]:
     """Each run's roles: slices of one seeded permutation of the units, so that no unit has a role in two runs."""
     count = len(units.labels)
     generator = np.random.default_rng(seed)
@@ -101,7 +100,7 @@ def draw_roles(units: Units, *, classes: int, seed: int) -> list[Roles]:
     # Any other class, equally likely.
     wrong = (units.labels + generator.integers(1, max(2, classes), count)) % classes
     drawn, start = [], 0
-    for _ in range(RUNS):
+    for _ in range(runs):
         threshold, planted = np.zeros(count, dtype=bool), np.full(count, MISSING, dtype=np.int64)
         threshold[order[start : start + for_threshold]] = True
         chosen = order[start + for_threshold : start + for_threshold + for_planting]

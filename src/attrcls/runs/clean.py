@@ -1,4 +1,4 @@
-"""Cleaning as a story: task → manifest → two watched runs → what is wrong with each label → verdicts to review."""
+"""Cleaning as a story: task → manifest → a few watched runs → what is wrong with each label → verdicts to review."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from attrcls.cleaning.aum import MarginSums
 from attrcls.cleaning.confident import audit_by_confidence, require_cleanlab
 from attrcls.cleaning.decisions import apply_decisions, read_decisions
 from attrcls.cleaning.mended import mended_table
-from attrcls.cleaning.observe import cleaning_task, counts_of, linear_network, observe
-from attrcls.cleaning.roles import RUNS, Ints, Units
+from attrcls.cleaning.observe import FAST_RUNS, FULL_RUNS, FULL_UNCOUNTED_EPOCHS, cleaning_task, counts_of, linear_network, observe
+from attrcls.cleaning.roles import Ints, Units
 from attrcls.cleaning.verdicts import value_table, verdict_table
 from attrcls.data.manifest import Manifest, OnError, build_manifest
 from attrcls.data.split import split_manifest
@@ -149,7 +149,7 @@ def run_apply(
 
 @dataclass
 class _Cleaning:
-    """The two runs of a cleaning, and what they are made of."""
+    """The runs of a cleaning, and what they are made of."""
 
     plan: Plan
     manifest: Manifest
@@ -180,38 +180,39 @@ class _Cleaning:
         self.fabric = in_float32(self.fabric)
         if method == "confident":
             return audit_by_confidence(features, self.manifest, self.units, self.task, fabric=self.fabric)
-        audits = self._two_runs(lambda run, targets: self._run_on_features(features, run, targets))
+        audits = self._watch(lambda run, targets: self._run_on_features(features, run, targets), runs=FAST_RUNS)
         if method == "aum":
             return audits
         confident = audit_by_confidence(features, self.manifest, self.units, self.task, fabric=self.fabric)
         return {head: join(audit, confident[head]) for head, audit in audits.items()}
 
     def by_training(self) -> dict[str, HeadAudit]:
-        """The whole network, twice."""
-        return self._two_runs(self._run_in_full)
+        """The whole network, anew in each run."""
+        return self._watch(self._run_in_full, runs=FULL_RUNS)
 
-    def _two_runs(self, train: Callable[[int, dict[str, Ints]], dict[str, MarginSums]]) -> dict[str, HeadAudit]:
+    def _watch(self, train: Callable[[int, dict[str, Ints]], dict[str, MarginSums]], *, runs: int) -> dict[str, HeadAudit]:
         units, classes = self.units, {head: len(self.manifest.classes[head]) for head in self.task.heads}
-        roles = draw_all_roles(units, classes, seed=self.task.seed)
-        sums = [train(run, run_targets(units, roles, classes, run=run)) for run in range(RUNS)]
+        roles = draw_all_roles(units, classes, runs=runs, seed=self.task.seed)
+        sums = [train(run, run_targets(units, roles, classes, run=run)) for run in range(runs)]
         return {
             head: judge(self.manifest, head, each, roles[head], [of_run[head] for of_run in sums], seed=self.task.seed)[0]
             for head, each in units.items()
         }
 
     def _run_on_features(self, features: Tensor, run: int, targets: dict[str, Ints]) -> dict[str, MarginSums]:
-        seed = self._seed(run)
+        seed = self._seed(run, runs=FAST_RUNS)
         network = linear_network(self.task, targets, self._outputs, width=features.shape[2]).to(self.fabric.device)
         batches = FeatureBatches(features, targets, batch_size=self.task.batch_size, seed=seed)
         return observe(network, batches, self.task, targets, fabric=self.fabric, grouped=self.constant)
 
     def _run_in_full(self, run: int, targets: dict[str, Ints]) -> dict[str, MarginSums]:
-        task = self.task.model_copy(update={"seed": self._seed(run)})
+        task = self.task.model_copy(update={"seed": self._seed(run, runs=FULL_RUNS)})
         network, self.loaded = build_network(task, self._counts(targets), weights=self.plan.task.trunk.weights)
         place(network, self.fabric)
         pin = self.fabric.device.type == "cuda"
         batches = labelled_batches(self.manifest.with_columns(**targets), self.plan, task, workers=self.workers, pin_memory=pin)
-        return observe(network, batches, task, targets, fabric=self.fabric, checkpoint=self.folder.cleaning_checkpoint(run))
+        checkpoint = self.folder.cleaning_checkpoint(run)
+        return observe(network, batches, task, targets, fabric=self.fabric, uncounted_epochs=FULL_UNCOUNTED_EPOCHS, checkpoint=checkpoint)
 
     @property
     def _outputs(self) -> dict[str, int]:
@@ -221,9 +222,9 @@ class _Cleaning:
     def _counts(self, targets: Mapping[str, Ints]) -> dict[str, list[int]]:
         return {head: counts_of(targets.get(head, self.manifest.targets(head)), outputs=outputs) for head, outputs in self._outputs.items()}
 
-    def _seed(self, run: int) -> int:
+    def _seed(self, run: int, *, runs: int) -> int:
         """A seed of its own for each run; torch's generator, from which initial weights come, is set to it."""
-        seed = self.task.seed * RUNS + run
+        seed = self.task.seed * runs + run
         seed_everything(seed)
         return seed
 

@@ -48,7 +48,7 @@ class RunFolder:
         return self.path / "checkpoints" / "best.safetensors"
 
     def cleaning_checkpoint(self, run: int) -> Path:
-        """What a cleaning's `run` (0 or 1) goes on from."""
+        """What a cleaning's `run`, numbered from 0, goes on from."""
         return self.path / "checkpoints" / f"run{run}.safetensors"
 
     def drop_checkpoints(self) -> None:
