@@ -95,7 +95,8 @@ def observe(
     """Train to the task's last epoch and sum what the training-mode passes said of every row.
 
     Of the heads in `grouped`, whose attribute is constant in a group, only the first `FAST_GROUP_EPOCHS` count; of all heads
-    the first `uncounted_epochs`, of the task's, do not. With a `checkpoint` training and sums are saved there after each epoch, and go on from there when the file exists.
+    the task's first `uncounted_epochs` do not. With a `checkpoint` training and sums are saved there after each epoch, and go
+    on from there when the file exists.
     Raises:
         UserError: the checkpoint is damaged or of another task.
         AttrclsError: it cannot be written.
