@@ -114,6 +114,14 @@ def shared_squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def few_squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pictures of six people, for tests that run commands many times over and only read it."""
+    folder = tmp_path_factory.mktemp("few_squares")
+    draw_squares(folder, people=6, each=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def trained_run(shared_squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on the drawn dataset, for tests that only read it."""
     from attrcls.runs.train import run_train

@@ -35,7 +35,9 @@ def replacing(path: Path) -> Iterator[Path]:
         raise AttrclsError(f"could not write {path}: {error.strerror or error}; the old file, if any, is untouched") from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            # A disk that went read-only keeps it; that must not hide what went wrong.
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -125,6 +125,24 @@ def test_a_resume_without_its_checkpoint_and_an_overwrite_with_a_mistake_lose_no
     assert (run / "model" / "weights.safetensors").exists()
 
 
+def test_a_resume_where_nothing_was_saved_yet_starts_over(cli, few_squares, tmp_path):
+    options = ("--epochs", 1, "--set", "trunk.name=squeezenet1_1", "--resume")
+    run = tmp_path / "run"
+    # Nothing at all; a run that was stopped before its config was written; one stopped before its first checkpoint.
+    assert train(cli, few_squares, run, *options).code == 0
+    for left in (["status.json"], ["status.json", "config.yaml", "splits.csv"]):
+        for path in run.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name not in left:
+                path.unlink()
+        (run / "status.json").write_text('{"format_version": 1, "state": "running", "epochs_done": 0}')
+        again = train(cli, few_squares, run, *options)
+        assert again.code == 0, again.err
+        assert "resumed after" not in again.err
+        assert json.loads((run / "status.json").read_text())["state"] == "finished"
+
+
 def test_a_folder_with_another_programs_status_json_is_left_alone(cli, squares, tmp_path):
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "status.json").write_text('{"ok": true}')

@@ -27,7 +27,7 @@ def init(
 ) -> None:
     """Draft a data card, and a task for it, from the columns of a table."""
     from attrcls.data.draft import draft_card, draft_task
-    from attrcls.errors import UserError
+    from attrcls.errors import AttrclsError, UserError
     from attrcls.files import write_text
 
     if out_file is not None and str(out_file) == "-":
@@ -40,8 +40,14 @@ def init(
         if file.exists():
             raise UserError(f"{file} exists already; name another with --out")
     write_text(target, text)
+    if task:
+        try:
+            write_text(task_file, draft_task(text, card_file=target.name))
+        except AttrclsError:
+            # Both or none: a card alone would be in the way of the same command.
+            target.unlink(missing_ok=True)
+            raise
     out.print(f"card: {target}")
     if task:
-        write_text(task_file, draft_task(text, card_file=target.name))
         out.print(f"task: {task_file}")
         out.print(f"next: look through both, then attrcls data {task_file} · attrcls train {task_file}")

@@ -74,6 +74,7 @@ def _announce(what: str, command: str) -> None:
 
 def _make_room(directory: Path, *, overwrite: bool) -> None:
     from attrcls.errors import UserError
+    from attrcls.files import write_text
 
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         if not (directory / MARKER).exists():
@@ -81,5 +82,4 @@ def _make_room(directory: Path, *, overwrite: bool) -> None:
         if not overwrite:
             raise UserError(f"{directory} holds an earlier demo; name another folder, or replace it with --overwrite")
         shutil.rmtree(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / MARKER).write_text("made by attrcls demo; may be deleted\n", encoding="utf-8")
+    write_text(directory / MARKER, "made by attrcls demo; may be deleted\n")

@@ -1,5 +1,6 @@
 """Exit codes and messages: the only place that catches attrcls's errors."""
 
+import errno
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -28,6 +29,12 @@ def reported(command: CommandT) -> CommandT:
         except AttrclsError as error:
             say_error(str(error))
             raise typer.Exit(error.exit_code) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read along has enough
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            say_error(f"the system refused: {where}{error.strerror or error}")
+            raise typer.Exit(AttrclsError.exit_code) from None
         except KeyboardInterrupt:
             say_error("interrupted; nothing half-written is left behind. Where a command has --resume, it goes on from there")
             raise typer.Exit(INTERRUPTED) from None

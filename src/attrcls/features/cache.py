@@ -47,14 +47,14 @@ def content_keys(pictures: Pictures) -> list[bytes]:
         return list(pool.map(key, range(len(pictures.paths))))
 
 
-def kept_or_computed(file: Path | None, keys: Sequence[bytes], compute: Callable[[list[int]], Iterator[Tensor]]) -> Tensor:
+def kept_or_computed(
+    file: Path | None, keys: Sequence[bytes], compute: Callable[[list[int]], Iterator[Tensor]], *, warn: Callable[[str], None]
+) -> Tensor:
     """Features `(rows, views, width)` of the rows with these keys: from `file` where they are in it, else from `compute`.
 
     `compute` is given the positions of the rows that are missing, ascending, each distinct key once, and yields features
     batch by batch. `file` is made, or made anew where it is damaged, and written now and then, so that a kill loses a minute's
-    work; None keeps nothing.
-    Raises:
-        AttrclsError: the file cannot be written.
+    work; None keeps nothing. Where it cannot be written, `warn` is told so once, and nothing more is kept.
     """
     known_keys, known = _read(file)
     place = {key: position for position, key in enumerate(known_keys)}
@@ -69,7 +69,11 @@ def kept_or_computed(file: Path | None, keys: Sequence[bytes], compute: Callable
         rows = rows[len(part) :]
         if file and (not rows or time.monotonic() - written > _SECONDS_BETWEEN_WRITES):
             parts = [torch.cat(parts)]
-            _write(file, known_keys, parts[0], set(keys))
+            try:
+                _write(file, known_keys, parts[0], set(keys))
+            except AttrclsError as error:
+                warn(f"{error}; features will be computed again: name another folder in $ATTRCLS_CACHE")
+                file = None
             written = time.monotonic()
     known = torch.cat(parts)
     place = {key: position for position, key in enumerate(known_keys)}
@@ -96,7 +100,4 @@ def _write(file: Path, keys: list[bytes], features: Tensor, present: Collection[
         kept = [position for position, key in enumerate(keys) if key in present]
         keys, features = [keys[position] for position in kept], features[kept]
     rows = torch.from_numpy(np.frombuffer(b"".join(keys), dtype=np.uint8).copy().reshape(len(keys), -1))
-    try:
-        save_tensors({"keys": rows, "features": features}, file, metadata={})
-    except AttrclsError as error:
-        raise AttrclsError(f"{error}; name another folder in $ATTRCLS_CACHE") from error
+    save_tensors({"keys": rows, "features": features}, file, metadata={})

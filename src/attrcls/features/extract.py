@@ -43,14 +43,15 @@ def trunk_features(
     workers: int | None = None,
     cache: Path | None = None,
     on_start: Callable[[int], Progress] | None = None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> Tensor:
     """Float32 features `(VIEWS, rows, width)` of a manifest's rows; the width is the trunk's, once per scale.
 
     The whole picture is seen, not a crop of it. `cache` is a folder to keep features in, made if need be; None keeps
-    nothing. `on_start` is told how many pictures are to be computed and returns what is told of each batch.
+    nothing. `on_start` is told how many pictures are to be computed and returns what is told of each batch; `warn` is told
+    where the cache cannot be written.
     Raises:
         UserError: a picture that was readable is not any more.
-        AttrclsError: the cache cannot be written.
     """
     scales = scales_for(network, image.px, fabric)
     pictures = Pictures(manifest.image_paths(), manifest.boxes() if image.crop_boxes else None, image.px, image.fit)
@@ -67,7 +68,7 @@ def trunk_features(
             # Float16: half the memory, and as exact as what autocast gave.
             yield seen.half().cpu()
 
-    return kept_or_computed(file, content_keys(pictures), compute).permute(1, 0, 2).float()
+    return kept_or_computed(file, content_keys(pictures), compute, warn=warn).permute(1, 0, 2).float()
 
 
 def view_features(
@@ -82,14 +83,14 @@ def view_features(
     workers: int | None = None,
     cache: Path | None = None,
     on_start: Callable[[int], Progress] | None = None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> Tensor:
     """Float16 features `(views, rows, width)`: first of each picture as it is predicted, then as `recipe` augments it.
 
     How a picture is augmented depends on its content and the view alone, so that every run finds the same features.
-    `cache` and `on_start` as in `trunk_features`; `views` pictures are counted for each row.
+    `cache`, `on_start` and `warn` as in `trunk_features`; `views` pictures are counted for each row.
     Raises:
         UserError: a picture that was readable is not any more.
-        AttrclsError: the cache cannot be written.
     """
     pictures = Pictures(manifest.image_paths(), manifest.boxes() if image.crop_boxes else None, image.resize_px, image.fit)
     keys = content_keys(pictures)
@@ -109,7 +110,7 @@ def view_features(
                 features = network.extract(pixels).half().cpu()
             yield features.view(-1, views, features.shape[1])
 
-    return kept_or_computed(file, keys, compute).permute(1, 0, 2)
+    return kept_or_computed(file, keys, compute, warn=warn).permute(1, 0, 2)
 
 
 def scales_for(network: Network, px: int, fabric: Engine) -> tuple[int, ...]:

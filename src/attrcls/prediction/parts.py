@@ -56,7 +56,6 @@ class KeptParts:
                 positions = tensors.pop("positions").numpy()
             except (UserError, KeyError, ValueError):
                 # Damaged: its pictures are predicted again.
-                file.unlink(missing_ok=True)
                 continue
             yield Part(positions, {head: values.numpy() for head, values in tensors.items()}, failures)
 

@@ -59,16 +59,18 @@ def frozen_batches(
     balance: TrainBalance | None = None,
     workers: int | None = None,
     on_pictures: Callable[[int], Progress] | None = None,
+    warn: Callable[[str], None],
 ) -> LabelledBatches:
     """The same, of features of `views` fixed views of each picture under the network's trunk, which must not learn.
 
+    `warn` is told where they cannot be kept on disk.
     Raises:
         UserError: a picture that was readable is not any more.
-        AttrclsError: the features cannot be kept on disk.
     """
     features = view_features(
-        network, manifest, task.image, task.augment, views=views, fabric=fabric, workers=workers, cache=default_cache(), on_start=on_pictures
-    )
+        network, manifest, task.image, task.augment, views=views, fabric=fabric, workers=workers, cache=default_cache(), on_start=on_pictures,
+        warn=warn,
+    )  # fmt: skip
     return _labelled(manifest, KeptFeatures(features), plan, task, balance)
 
 

@@ -103,7 +103,9 @@ def run_clean(
             folder.clear()
             folder.write_status({"state": "running", "kind": "cleaning"})
             folder.write_config(config)
-        cleaning = _Cleaning(plan, manifest, fabric, cleaning_task(plan.task, full=full, heads=plan.task.heads), workers, folder)
+        cleaning = _Cleaning(
+            plan, manifest, fabric, cleaning_task(plan.task, full=full, heads=plan.task.heads), workers, folder, warn=prepared.warnings.append
+        )
         with advise_on_memory("try --fast, a smaller --set image.px=…, or a smaller trunk"):
             audits = cleaning.by_training() if full else cleaning.by_features(method, on_pictures)
         verdicts = verdict_table(manifest, audits, plan.task.clean, constant=cleaning.constant)
@@ -157,6 +159,7 @@ class _Cleaning:
     task: Task
     workers: int | None
     folder: RunFolder
+    warn: Callable[[str], None]
     loaded: str = ""
 
     @property
@@ -174,8 +177,9 @@ class _Cleaning:
         network, self.loaded = build_network(self.plan.task, self._counts({}), weights=self.plan.task.trunk.weights)
         place(network, self.fabric)
         raw = trunk_features(
-            network, self.manifest, self.task.image, fabric=self.fabric, workers=self.workers, cache=default_cache(), on_start=on_pictures
-        )
+            network, self.manifest, self.task.image, fabric=self.fabric, workers=self.workers, cache=default_cache(), on_start=on_pictures,
+            warn=self.warn,
+        )  # fmt: skip
         features = standardise(raw).to(self.fabric.device)
         self.fabric = in_float32(self.fabric)
         if method == "confident":

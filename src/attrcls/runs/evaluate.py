@@ -77,7 +77,7 @@ def run_evaluate(
     if labelled is None:
         asked = read_input(Path(source), image_column=image_column, image_root=root or None, encoding=encoding, box=models[0].description.box)
         labelled = _from_tables(models, asked, Path(truth) if truth else None, source=Path(source), split=split, encoding=encoding)
-    predictions = predict_rows(
+    predictions, kept = predict_rows(
         models, labelled.asked, device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume, started=started
     )
     ok = np.array([status == "ok" for status in predictions.status], dtype=bool)
@@ -90,6 +90,7 @@ def run_evaluate(
         predicted, targets, groups, classes={head: len(names) for head, names in classes.items()}, combiner=combiner_of(models)
     )
     slices = score_slices(predicted, targets, groups, classes=labelled.classes)
+    kept.drop()
     names = labelled.asked.table[labelled.asked.image_column]
     failed = [*labelled.problems, *(f"{name}: {why}" for name, why, fine in zip(names, predictions.error, ok, strict=True) if not fine)]
     return Evaluated(scores, slices, int(ok.sum()), len(set(groups)), labelled.grouped_by, labelled.split, failed, unlabelled)

@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 
 from attrcls.data.tables import write_table
-from attrcls.errors import UserError
+from attrcls.errors import AttrclsError, UserError
 from attrcls.files import write_json, write_text
 from attrcls.runs.lock import LOCK_NAME, locked
 
@@ -97,16 +97,23 @@ class RunFolder:
         write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
 
     def clear(self) -> None:
-        """Empty the folder of an earlier run. A kill meanwhile leaves a run to replace, and none that looks finished."""
+        """Empty the folder of an earlier run. A kill meanwhile leaves a run to replace, and none that looks finished.
+
+        Raises:
+            AttrclsError: the disk does not let a file be removed.
+        """
         if self.read_status():
             self.write_status({"state": "being replaced"})
-        for entry in sorted(self.path.iterdir(), key=lambda each: each.name == "status.json"):
-            if entry.name == LOCK_NAME:
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+        try:
+            for entry in sorted(self.path.iterdir(), key=lambda each: each.name == "status.json"):
+                if entry.name == LOCK_NAME:
+                    continue
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
+        except OSError as error:
+            raise AttrclsError(f"could not empty {self.path}: {error.filename}: {error.strerror or error}") from error
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """Replace a table of the run."""
@@ -132,7 +139,9 @@ def open_run_folder(path: Path, *, resume: bool, overwrite: bool, kind: Literal[
         folder = RunFolder(path)
         for left in (*path.glob(".*"), *folder.last_checkpoint.parent.glob(".*"), *folder.model.glob(".*")):
             if _TEMPORARY.fullmatch(left.name):
-                left.unlink(missing_ok=True)
+                # No obstacle; on a disk that cannot be written the first file that is says so.
+                with contextlib.suppress(OSError):
+                    left.unlink()
         yield folder
 
 

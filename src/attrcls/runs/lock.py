@@ -28,44 +28,54 @@ def locked(folder: Path) -> Iterator[None]:
     """
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = _take(folder / LOCK_NAME)
-    except OSError as error:
-        raise AttrclsError(f"could not write {folder}: {(error.strerror or str(error)).lower()}") from error
-    try:
-        yield
+        held = _take(folder)
+        try:
+            yield
+        finally:
+            # While the lock is held: whoever waits for this file finds that it is gone, and takes a new one.
+            with contextlib.suppress(OSError):
+                (folder / LOCK_NAME).unlink()
+            held.close()
     finally:
-        # While the lock is held: whoever waits for this file finds that it is gone, and takes a new one.
-        (folder / LOCK_NAME).unlink(missing_ok=True)
-        held.close()
-        with contextlib.suppress(OSError):
-            for each in made:
+        for each in made:
+            with contextlib.suppress(OSError):
                 each.rmdir()
 
 
-def _take(file: Path) -> IO[str]:
-    while True:
-        held = file.open("a+", encoding="utf-8")
-        try:
-            if fcntl:
-                fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            held.seek(0)
-            holder = held.read().strip() or "unknown"
+def _take(folder: Path) -> IO[bytes]:
+    file = folder / LOCK_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            # Unbuffered, so that nothing is left to be written when it is closed.
+            held = file.open("a+b", buffering=0)
+            _lock(held, folder)
+            if _is_still(held, file):
+                break
             held.close()
-            raise UserError(
-                f"another attrcls (process {holder}) is writing into {file.parent}; wait for it to end, or name another folder with --out"
-            ) from error
-        if _is_still(held, file):
-            break
-        held.close()
-    held.truncate(0)
-    held.write(str(os.getpid()))
-    held.flush()
+    except OSError as error:
+        raise AttrclsError(f"could not write {folder}: {(error.strerror or str(error)).lower()}") from error
+    # Whose lock it is, is for people to read; a disk without room for that does not matter to the lock.
+    with contextlib.suppress(OSError):
+        held.truncate(0)
+        held.write(str(os.getpid()).encode())
     return held
 
 
-def _is_still(held: IO[str], file: Path) -> bool:
+def _lock(held: IO[bytes], folder: Path) -> None:
+    try:
+        if fcntl:
+            fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        held.seek(0)
+        holder = held.read().decode(errors="replace").strip() or "unknown"
+        held.close()
+        raise UserError(
+            f"another attrcls (process {holder}) is writing into {folder}; wait for it to end, or name another folder with --out"
+        ) from error
+
+
+def _is_still(held: IO[bytes], file: Path) -> bool:
     """Whether `file` was not removed, by a process that ended, between being opened and being locked."""
     try:
         return os.path.samestat(os.fstat(held.fileno()), file.stat())

@@ -15,7 +15,7 @@ from attrcls.prediction.images import Predictions, predict_images
 from attrcls.prediction.inputs import PredictInput, read_input
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
 from attrcls.prediction.output import prediction_table, submission_table
-from attrcls.prediction.parts import kept_parts
+from attrcls.prediction.parts import KeptParts, kept_parts
 
 Advance = Callable[[int], None]
 
@@ -70,7 +70,7 @@ def run_predict(
         Path(source), image_column=image_column, image_root=Path(image_root) if image_root else None, encoding=encoding,
         box=models[0].description.box,
     )  # fmt: skip
-    predictions = predict_rows(
+    predictions, kept = predict_rows(
         models, asked, device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume, started=started
     )
     classes, combiner = heads_of(models), combiner_of(models)
@@ -84,6 +84,8 @@ def run_predict(
         table = prediction_table(asked, predictions, classes=classes, combiner=combiner, probabilities=probabilities)
     if out:
         write_table(table, out)
+    # Only now: a table that could not be written, on a full disk say, is made of them again.
+    kept.drop()
     warnings = []
     if models[0].description.box and asked.boxes is None:
         warnings.append("this model was trained on pictures cropped to their boxes, and the input has no boxes: it saw whole pictures")
@@ -100,10 +102,10 @@ def predict_rows(
     workers: int | None,
     resume: bool = False,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
-) -> Predictions:
-    """Probabilities of an input's rows on the device and in the precision asked for.
+) -> tuple[Predictions, KeptParts]:
+    """Probabilities of an input's rows on the device and in the precision asked for, and what of them the cache keeps.
 
-    What is done is kept in the cache until all is done; with `resume` it is taken up again.
+    It is kept until the caller drops it, when the predictions are where they belong; with `resume` it is taken up again.
     Raises:
         UserError: the batch size is not positive, or the device is not there.
     """
@@ -120,5 +122,4 @@ def predict_rows(
         predictions = predict_images(
             models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, workers=workers, advance=advance, kept=kept
         )
-    kept.drop()
-    return predictions
+    return predictions, kept

@@ -1,5 +1,6 @@
 """Training as a story: task → manifest → network → epochs → run directory."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 from attrcls.data.loader import LabelledBatches, default_workers
 from attrcls.data.manifest import Manifest, OnError
 from attrcls.engine import Engine, place, precision_of, seed_everything, start_engine
-from attrcls.errors import UserError
+from attrcls.errors import AttrclsError, UserError
 from attrcls.files import write_text
 from attrcls.model.description import library_versions
 from attrcls.model.network import Network, build_network
@@ -83,7 +84,7 @@ def run_train(
             loaded = f"resumed after epoch {state.epoch}"
         view = view or Silent()
         train, val = _build_batches(
-            plan, prepared.manifest, balance, state.network, fabric, workers=default_workers() if workers is None else workers, view=view
+            plan, prepared, balance, state.network, fabric, workers=default_workers() if workers is None else workers, view=view
         )
         if not resumes:
             # Only now, when task, data and weights are known to be good, does an earlier run give way.
@@ -116,7 +117,9 @@ def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping
         record_end(run.folder, state="finished", message=None)
         failed = False
     except BaseException as error:
-        record_end(run.folder, state="interrupted" if isinstance(error, KeyboardInterrupt) else "failed", message=str(error))
+        # On a full disk this fails too, and must not hide why the training ended.
+        with contextlib.suppress(AttrclsError):
+            record_end(run.folder, state="interrupted" if isinstance(error, KeyboardInterrupt) else "failed", message=str(error))
         raise
     finally:
         if run.tracker:
@@ -133,11 +136,14 @@ def _build_state(plan: Plan, prepared: Prepared, fabric: Engine, *, weights: str
 
 
 def _build_batches(
-    plan: Plan, manifest: Manifest, balance: TrainBalance | None, network: Network, fabric: Engine, *, workers: int, view: TrainView
+    plan: Plan, prepared: Prepared, balance: TrainBalance | None, network: Network, fabric: Engine, *, workers: int, view: TrainView
 ) -> tuple[LabelledBatches, LabelledBatches | None]:
-    task, train, val = plan.task, manifest.of_split("train"), manifest.of_split("val")
+    task, train, val = plan.task, prepared.manifest.of_split("train"), prepared.manifest.of_split("val")
     if views := kept_views(plan, train):
-        kept = partial(frozen_batches, plan=plan, task=task, network=network, fabric=fabric, workers=workers, on_pictures=view.pictures)
+        kept = partial(
+            frozen_batches, plan=plan, task=task, network=network, fabric=fabric, workers=workers, on_pictures=view.pictures,
+            warn=prepared.warnings.append,
+        )  # fmt: skip
         return kept(train, views=views, balance=balance), kept(val, views=1) if len(val) else None
     pin = fabric.device.type == "cuda"
     return (

@@ -81,5 +81,12 @@ def _put_in_place(drawing: Path, target: Path) -> None:
         drawing.rename(target)
         return
     # An empty folder that exists may be the shell's own or a mount; it is filled rather than replaced.
-    for entry in sorted(drawing.iterdir()):
-        entry.rename(target / entry.name)
+    placed: list[Path] = []
+    try:
+        for entry in sorted(drawing.iterdir()):
+            placed.append(entry.rename(target / entry.name))
+    except OSError:
+        # Back, to be removed with the rest.
+        for path in placed:
+            path.rename(drawing / path.name)
+        raise

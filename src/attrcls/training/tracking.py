@@ -1,7 +1,8 @@
 """Weights & Biases, imported only when a run asks for it; `WANDB_MODE=offline` needs no network."""
 
+import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,31 @@ class Tracker:
 
     def log_epoch(self, row: Mapping[str, Any]) -> None:
         """One epoch's metrics."""
-        self._run.log(dict(row), step=int(row["epoch"]))
+        with _told_as_ours():
+            self._run.log(dict(row), step=int(row["epoch"]))
 
     def log_confusion(self, head: str, matrix: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
         """A confusion matrix `(classes, classes)` as a table of given, predicted, count."""
         rows: list[Any] = [[classes[i], classes[j], int(matrix[i, j])] for i in range(len(classes)) for j in range(len(classes))]
-        self._run.log({f"confusion/{head}": self._wandb.Table(columns=["given", "predicted", "count"], data=rows)})
+        with _told_as_ours():
+            self._run.log({f"confusion/{head}": self._wandb.Table(columns=["given", "predicted", "count"], data=rows)})
 
     def finish(self, model_folder: Path, *, failed: bool = False) -> None:
-        """Upload the model, and end the tracked run."""
-        if not failed:
+        """Upload the model, and end the tracked run; where the training `failed`, nothing hides why."""
+        if failed:
+            with contextlib.suppress(Exception):
+                self._run.finish(exit_code=1)
+            return
+        with _told_as_ours():
             artifact = self._wandb.Artifact(f"model-{self.run_id}", type="model")
             artifact.add_dir(str(model_folder))
             self._run.log_artifact(artifact)
-        self._run.finish(exit_code=int(failed))
+            self._run.finish(exit_code=0)
+
+
+@contextlib.contextmanager
+def _told_as_ours() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever the client raises, the run must end with advice
+        raise AttrclsError(f"--wandb: the client failed ({error}); the run is kept: go on without it, the same command with --resume") from error
