@@ -3,8 +3,10 @@
 import io
 import struct
 import threading
+import time
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from attrcls.data import decode
 from attrcls.data.decode import LOOKALIKES, MAX_PIXELS
 from attrcls.data.images import image_size, read_image
 from attrcls.errors import ImageError
@@ -152,6 +155,32 @@ def test_a_jpeg_bomb_is_refused_from_its_header(tmp_path):
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = struct.pack(">HH", 60000, 60000)
     assert reason(written(tmp_path, bytes(data))).startswith("too many pixels: 60000x60000")
+
+
+@pytest.mark.parametrize("sides", [(1, 178_000_000), (65_536, 1)])
+def test_a_side_that_no_camera_makes_is_refused_from_the_header(tmp_path, sides):
+    path = written(tmp_path, png_header(*sides) + png_chunk(b"IDAT", b"") + png_chunk(b"IEND", b""))
+    assert reason(path) == f"a side is too long: {sides[0]}x{sides[1]}, the limit is 65,535"
+
+
+def test_large_pictures_are_decoded_one_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "LARGE_PIXELS", 100)
+    at_once, most, load = [0], [0], decode.to_rgb
+
+    def counted(image):
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        pixels = load(image)
+        time.sleep(0.01)
+        at_once[0] -= 1
+        return pixels
+
+    monkeypatch.setattr(decode, "to_rgb", counted)
+    path = written(tmp_path, encoded(noise(), "PNG"))
+    with ThreadPoolExecutor(4) as pool:
+        for image in pool.map(read_image, [path] * 4):
+            np.testing.assert_array_equal(image, noise())
+    assert most == [1]
 
 
 def test_a_large_picture_below_the_limit_warns_of_nothing(tmp_path):

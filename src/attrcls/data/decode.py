@@ -18,12 +18,15 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
-Pixels = NDArray[np.uint8]
+from attrcls.data.levels import Pixels, to_rgb
 
 MAX_PIXELS = 178_956_970  # half a gigabyte of RGB; the size at which Pillow, too, refuses
+# What JPEG can hold. Pillow keeps eight bytes a row: a picture one pixel wide would take gigabytes.
+MAX_SIDE = 65_535
+LARGE_PIXELS = 1 << 24
+_ONE_LARGE = threading.Lock()
 # What people have in image folders. Named, because Pillow would otherwise also try formats that start other programs (EPS)
 # or that have no signature and so take any file for a picture (TGA).
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF")
@@ -84,10 +87,13 @@ def _decode_jpeg(data: bytes, *, min_px: int) -> Pixels | None:
         _check_pixels(width, height)
         if colours in ("CMYK", "YCCK"):
             # Pillow knows which way round Adobe's inks are, but would pass a hole in the data in silence; this would not.
-            simplejpeg.decode_jpeg(data, colorspace="CMYK")
+            with _in_turn(width, height):
+                simplejpeg.decode_jpeg(data, colorspace="CMYK")
             return None
         shrink = _shrink_factor(min(width, height), min_px=min_px)
-        image: Pixels = simplejpeg.decode_jpeg(data, min_height=math.ceil(height / shrink), min_width=math.ceil(width / shrink))
+        height, width = math.ceil(height / shrink), math.ceil(width / shrink)
+        with _in_turn(width, height):
+            image: Pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
     except ValueError as error:
         reason = str(error)
         # The decoder invents grey for data that is not there and merely warns, and Pillow does not hear the warning.
@@ -125,8 +131,11 @@ def _shrink_factor(short_side: int, *, min_px: int) -> int:
 
 def _decode_with_pillow(data: bytes) -> Pixels:
     with _opened_by_pillow(io.BytesIO(data)) as image:
-        image.load()
-        return _upright(_rgb(image), _orientation(image))
+        if image.mode == "LAB":
+            raise DecodeError("the colour space LAB cannot be read; save it as RGB")
+        with _in_turn(*image.size):
+            image.load()
+            return _upright(to_rgb(image), _orientation(image))
 
 
 @contextlib.contextmanager
@@ -154,6 +163,13 @@ def _known_formats() -> tuple[str, ...]:
 def _check_pixels(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise DecodeError(_too_many_pixels(f"{width}x{height}"))
+    if max(width, height) > MAX_SIDE:
+        raise DecodeError(f"a side is too long: {width}x{height}, the limit is {MAX_SIDE:,}")
+
+
+def _in_turn(width: int, height: int) -> contextlib.AbstractContextManager[object]:
+    """Large pictures are decoded one at a time, however many threads decode: a dozen at once would fill the memory."""
+    return _ONE_LARGE if width * height > LARGE_PIXELS else contextlib.nullcontext()
 
 
 def _too_many_pixels(found: str) -> str:
@@ -187,34 +203,6 @@ def _decoder_reason(error: Exception, source: BinaryIO) -> str:
 def _head(source: BinaryIO) -> bytes:
     source.seek(0)
     return source.read(1024)
-
-
-def _rgb(image: Image.Image) -> Pixels:
-    # Colour profiles are not applied: training and prediction see the same numbers, and so did the pretrained trunks.
-    if image.mode[0] in "IF":
-        return cv2.cvtColor(_grey(image), cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
-    if image.mode == "LAB":
-        raise DecodeError("the colour space LAB cannot be read; save it as RGB")
-    if image.has_transparency_data:
-        # On white, as product photographs are shown. Dropping alpha alone would lay bare whatever the editor left underneath.
-        layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        image = Image.new("RGB", layer.size, "white")
-        image.paste(layer, mask=layer.getchannel("A"))
-    return np.array(image.convert("RGB"))
-
-
-def _grey(image: Image.Image) -> Pixels:
-    """Bring 16-bit, 32-bit and float grey to 8 bits; Pillow's own conversion clips at 255, which turns them white."""
-    values = np.array(image)
-    # PNG and PPM hold at most 16 bits, which some versions of Pillow widen to mode I.
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        return (values >> 8).astype(np.uint8)
-    # Nothing says which value is white here: take the smallest usual range that holds all values, else their own.
-    values = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if low >= 0 and high <= 65535:
-        low, high = 0.0, next(white for white in (1.0, 255.0, 65535.0) if high <= white)
-    return np.rint((values - low) * (255 / max(high - low, 1e-9))).clip(0, 255).astype(np.uint8)
 
 
 def _may_be_turned(image: Image.Image, file: BinaryIO) -> bool:

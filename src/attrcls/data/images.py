@@ -13,7 +13,8 @@ from typing import Any, BinaryIO, Literal
 import cv2
 import numpy as np
 
-from attrcls.data.decode import DecodeError, Pixels, decode, size_in_header
+from attrcls.data.decode import DecodeError, decode, size_in_header
+from attrcls.data.levels import Pixels
 from attrcls.errors import ImageError
 
 Box = tuple[float, float, float, float]
