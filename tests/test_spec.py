@@ -75,6 +75,8 @@ def test_an_existing_path_wins_over_a_bundled_name(tmp_path, monkeypatch):
 def test_an_unknown_name_is_answered_with_the_nearest_one():
     with pytest.raises(UserError, match="did you mean 'mask18'"):
         find_spec("tasks", "mask81")
+    with pytest.raises(UserError, match="no such file"):
+        find_spec("tasks", "long" * 100)
 
 
 @pytest.mark.parametrize("kind", ["tasks", "data_cards"])

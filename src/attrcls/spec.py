@@ -4,6 +4,7 @@ Also finds a task or a card by path or by the name under which it is bundled wit
 """
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -46,14 +47,15 @@ def find_spec(kind: SpecKind, argument: str, *, relative_to: Path | None = None)
         UserError: neither exists; the message names the nearest bundled name.
     """
     path = (relative_to or Path()) / Path(argument).expanduser()
-    if path.is_file():
+    # os.path, unlike Path, finds a name that is too long simply absent.
+    if os.path.isfile(path):
         # labels.card.yaml and labels.task.yaml, as `card init` calls them, are both about labels.
         return Found(path.stem.removesuffix(".card").removesuffix(".task"), path, bundled=False)
     bundled = bundled_specs(kind)
     if argument in bundled:
         return Found(argument, bundled[argument], bundled=True)
     what = {"tasks": "task", "data_cards": "data card"}[kind]
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UserError(f"{path} is a folder; expected a {what}: a YAML file, or one of {', '.join(bundled)}")
     raise UserError(
         f"no {what} {argument!r}: there is no such file, and no bundled {what} of that name"

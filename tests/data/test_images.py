@@ -5,6 +5,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -79,6 +80,19 @@ def test_a_folder_a_pipe_and_a_device_are_refused_without_hanging(tmp_path):
         assert said in str(error)
         with pytest.raises(ImageError, match=said):
             image_size(path)
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path, monkeypatch):
+    path, look = saved(tmp_path, drawing(8, 8)), os.stat
+
+    def look_too_early(looked_at, **options):
+        found = look(looked_at, **options)
+        path.unlink()
+        os.mkfifo(path)
+        return found
+
+    monkeypatch.setattr(images, "os", SimpleNamespace(**{**vars(os), "stat": look_too_early}))
+    assert "a pipe or a device" in str(refused(path))
 
 
 def test_a_file_without_permission_is_unreadable_and_says_so(tmp_path, monkeypatch):

@@ -48,6 +48,13 @@ def test_a_folder_is_refused_with_what_lies_in_it(tmp_path):
     assert "train.csv" in message
 
 
+def test_a_pipe_and_a_device_are_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "labels.csv")
+    (tmp_path / "zeros.csv").symlink_to("/dev/zero")
+    for name in ("labels.csv", "zeros.csv"):
+        assert "found a pipe or a device" in refusal(tmp_path / name)
+
+
 def test_a_file_that_may_not_be_read_says_so(tmp_path, monkeypatch):
     path = table_file(tmp_path, "a,b\n1,2\n")
 

@@ -82,6 +82,8 @@ def test_a_table_that_cannot_be_used_is_a_user_error(tmp_path, name, content, ex
 def test_what_is_not_there_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="no input"):
         read_input(tmp_path / "nothing.csv")
+    with pytest.raises(UserError, match="no input"):
+        read_input(tmp_path / f"{'long' * 100}.csv")
     with pytest.raises(UserError, match="no picture in this folder"):
         read_input(tmp_path)
     (tmp_path / "t.csv").write_text("path\na.jpg\n")

@@ -93,20 +93,38 @@ def _resize(image: Any, *, width: int, height: int) -> Pixels:
 
 
 def _open_file(path: Path, *, buffering: int = -1) -> BinaryIO:
+    file = _opened(path, buffering=buffering)
     try:
-        found = os.stat(path)
-        # Looked at before opening: opening a named pipe waits for its writer, perhaps for ever.
-        if not stat.S_ISREG(found.st_mode):
-            raise ImageError(f"{path}: {'is a folder' if stat.S_ISDIR(found.st_mode) else 'a pipe or a device, not a file'}")
-        if found.st_size == 0:
-            raise ImageError(f"{path}: zero bytes")
-        if found.st_size > MAX_BYTES:
-            raise ImageError(f"{path}: a file of {found.st_size / 1e9:.1f} GB, the limit is {MAX_BYTES / 1e9:.1f} GB")
-        return open(path, "rb", buffering=buffering)
+        # Once more: another may have taken the path between the look and the opening.
+        _check_file(path, os.fstat(file.fileno()))
+    except ImageError:
+        file.close()
+        raise
+    return file
+
+
+def _opened(path: Path, *, buffering: int) -> BinaryIO:
+    try:
+        # Looked at before: opening a device may do something, and opening a named pipe waits for its writer.
+        _check_file(path, os.stat(path))
+        return open(path, "rb", buffering=buffering, opener=_open_without_waiting)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL character in the path
         raise ImageError(f"{path}: no such file", status="missing") from None
     except OSError as error:
         raise ImageError(f"{path}: {_system_reason(error)}") from error
+
+
+def _check_file(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ImageError(f"{path}: {'is a folder' if stat.S_ISDIR(found.st_mode) else 'a pipe or a device, not a file'}")
+    if found.st_size == 0:
+        raise ImageError(f"{path}: zero bytes")
+    if found.st_size > MAX_BYTES:
+        raise ImageError(f"{path}: a file of {found.st_size / 1e9:.1f} GB, the limit is {MAX_BYTES / 1e9:.1f} GB")
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _system_reason(error: OSError) -> str:

@@ -39,11 +39,11 @@ def read_rows(card: Card, root: Path) -> tuple[pd.DataFrame, npt.NDArray[np.bool
     `group` carries the card's name (`card:person`); it is blank where the cell is. Raises:
         UserError: the data folder, a table or a column is missing.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UserError(f"card {card.name}: no data folder {root}; name the folder that holds {card.tables[0].file}: --data DIR")
     frames, readings = [], []
     for table in card.tables:
-        if table.optional and not (root / table.file).exists():
+        if table.optional and not os.path.exists(root / table.file):
             continue
         frame, reading = _read_table_rows(card, table, root)
         frames.append(frame)
@@ -114,7 +114,7 @@ def _file_paths(card: Card, cells: Sequence[str], image_root: PurePosixPath, roo
         fault = _path_fault(name)
         if fault is None and not os.path.isfile(root / image_root / name):
             folder = root / image_root
-            fault = f"no file {image_root / name} in {root}" if folder.is_dir() else f"no image folder {folder}"
+            fault = f"no file {image_root / name} in {root}" if os.path.isdir(folder) else f"no image folder {folder}"
         if fault:
             reading.refuse(position, fault, column=card.images.column)
     return names

@@ -8,6 +8,7 @@ import csv
 import difflib
 import json
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,10 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        kind = path.stat().st_mode
+        # A named pipe would be waited for, and a device such as /dev/zero never ends.
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            raise UserError(f"{path}: expected a table, found a pipe or a device; write its content to a file first")
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: no such file{_nearby(path)}") from None

@@ -42,9 +42,10 @@ def read_input(
     Raises:
         UserError: the input is missing or empty, or a column that is needed is not there.
     """
-    if source.is_dir():
+    # os.path, unlike Path, finds a name that is too long simply absent.
+    if os.path.isdir(source):
         return _read_folder(source)
-    if not source.exists():
+    if not os.path.exists(source):
         raise UserError(f"no input {source}: expected a folder, a picture, or a table ({', '.join(sorted(TABLE_SUFFIXES))})")
     if source.suffix.lower() in IMAGE_SUFFIXES:
         return PredictInput(pd.DataFrame({"path": [str(source)]}), "path", [source])

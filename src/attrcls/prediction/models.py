@@ -1,5 +1,6 @@
 """Trained models as prediction needs them: read from run directories, checked to go together."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def combiner_of(models: Sequence[TrainedModel]) -> Combiner | None:
 
 
 def _load_model(run: Path) -> TrainedModel:
-    if not run.is_dir():
+    if not os.path.isdir(run):  # unlike Path, it finds a name that is too long simply absent
         raise UserError(f"no run directory {run}; `attrcls train` makes one")
     folder = run / "model" if (run / "model").is_dir() or not (run / "model.json").exists() else run
     description = read_description(folder / "model.json")

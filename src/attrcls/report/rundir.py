@@ -5,6 +5,7 @@ plain text: a class called `NA` or `None` is a class, and only an empty cell mea
 """
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def read_run(run: Path) -> RunFiles:
 
 
 def _read_status(run: Path) -> Mapping[str, Any]:
-    if not run.is_dir():
+    if not os.path.isdir(run):
         raise UserError(f"{run} is not a folder; expected a run directory, the folder that `attrcls train` made")
     path = run / "status.json"
     if not path.is_file():

@@ -1,5 +1,6 @@
 """Evaluation as a story: runs + a labelled set → predictions → truth → scores with intervals."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ def run_evaluate(
 def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | None) -> _Labelled | None:
     """The rows of the run's own card, when `source` is a folder in that card's layout."""
     model = models[0]
-    if not source.is_dir() or not (model.run / "config.yaml").exists():
+    if not os.path.isdir(source) or not (model.run / "config.yaml").exists():
         return None
     config = RunFolder(model.run).read_config()
     cards = {name: parse_spec(Card, raw, file=f"{model.run}/config.yaml") for name, raw in config.get("cards", {}).items()}
