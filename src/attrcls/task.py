@@ -108,6 +108,9 @@ class HoldBackSpec(Spec):
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.15
     seed: Seed = 0
+    duplicates: Literal["ignore", "group"] = Field(
+        default="ignore", description="group: pictures that show the same (attrcls data lists them), and their groups, stay in one split"
+    )
 
 
 class CombineSpec(Spec):

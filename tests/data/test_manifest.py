@@ -69,7 +69,7 @@ def test_every_fault_is_found_at_once_with_file_row_and_column(tmp_path):
     assert any("row 6, column file: expected an image path, found a blank cell" in line for line in text)
     assert any("row 6, column part: expected one of train, val, test, found 'trian'" in line for line in text)
     assert any("row 2, column file: 'img/a.jpg' stands here a second time" in line for line in text)
-    assert any("group 'fay' has rows in train and test" in line for line in text)
+    assert any("group 'fay' has rows in train (row 7) and test (row 8)" in line for line in text)
     assert "--on-error skip" in str(caught.value)
 
 
@@ -92,7 +92,7 @@ def test_skipping_keeps_a_straddling_group_where_it_is_tested(tmp_path):
 def test_a_group_with_blank_and_test_splits_straddles_too(tmp_path):
     card = make_card(group="who", split="part")
     write_pack(tmp_path, "file,kind,age,who,part\na.jpg,cat,3,ann,\nb.jpg,cat,3,ann,test\n")
-    with pytest.raises(ProblemsError, match="group 'ann' has rows in train and test"):
+    with pytest.raises(ProblemsError, match=r"group 'ann' has rows in train \(row 1\) and test \(row 2\)"):
         build_manifest({"pack": card}, {"pack": tmp_path})
 
 

@@ -1,12 +1,13 @@
 """`attrcls data`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from attrcls.cli.options import Balance, DataDirs, Overrides, balance_changes
-from attrcls.cli.shell import ROWS_FAILED, count, err, out, reported, warn
+from attrcls.cli.shell import ROWS_FAILED, count, err, out, reported, say_error, warn
 
 if TYPE_CHECKING:
     from attrcls.runs.balance import TrainBalance
@@ -21,15 +22,43 @@ def data(
     task: Annotated[str, typer.Argument(help="a bundled task or a YAML file")],
     data_dirs: DataDirs = [],  # noqa: B006
     balance: Balance = None,
+    duplicates: Annotated[
+        bool, typer.Option("--duplicates/--no-duplicates", help="look for the same picture under several names: a few ms per picture")
+    ] = True,
+    duplicates_csv: Annotated[Path | None, typer.Option("--duplicates-csv", help="write the rows of such pictures here")] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Show a task's data: class counts by split, missing labels, groups, image sizes, what cannot be read, and balance."""
+    """Show a task's data: class counts by split, missing labels, groups, image sizes, duplicates, what cannot be read, and balance.
+
+    Duplicates are copies of a picture, and pictures saved anew, resized, brightened, mirrored or cropped by a few percent. --set
+    hold_back.duplicates=group keeps them in one split.
+    """
+    from attrcls.cli.duplicates import show_duplicates
+    from attrcls.data.tables import check_table_name, write_table
+    from attrcls.errors import UserError
     from attrcls.runs.data import run_data
 
-    facts = run_data(task, data=data_dirs, overrides=overrides, changes=balance_changes(balance))
+    if duplicates_csv:
+        if not duplicates:
+            raise UserError("--duplicates-csv writes what --no-duplicates does not look for: leave one of them out")
+        check_table_name(duplicates_csv)
+    facts = run_data(task, data=data_dirs, overrides=overrides, changes=balance_changes(balance), duplicates=duplicates)
     _show(facts)
     if facts.balance:
         _show_balance(facts.balance)
+    if facts.duplicates is not None and facts.duplicate_table is not None:
+        show_duplicates(facts.duplicates, facts.duplicate_table)
+        if duplicates_csv:
+            write_table(facts.duplicate_table, duplicates_csv)
+            out.print(f"duplicates: {duplicates_csv}")
+    _end(facts)
+
+
+def _end(facts: "DataFacts") -> None:
+    """List what is wrong; leaks are errors, because whatever is scored on such splits is wrong too."""
+    from attrcls.data.leaks import LEAK_FIX
+    from attrcls.errors import UserError
+
     found = [*facts.problems, *facts.unreadable]
     for problem in found[:SHOWN_PROBLEMS]:
         warn(str(problem))
@@ -37,6 +66,14 @@ def data(
         err.print(f"… and {len(found) - SHOWN_PROBLEMS:,} more")
     if found:
         err.print(f"{count(len(found), 'problem')}; train refuses such rows, or leaves them out with --on-error skip")
+    for leak in facts.leaks[:SHOWN_PROBLEMS]:
+        say_error(str(leak))
+    if len(facts.leaks) > SHOWN_PROBLEMS:
+        err.print(f"… and {len(facts.leaks) - SHOWN_PROBLEMS:,} more")
+    if facts.leaks:
+        err.print(LEAK_FIX)
+        raise typer.Exit(UserError.exit_code)
+    if found:
         raise typer.Exit(ROWS_FAILED)
 
 
@@ -44,8 +81,9 @@ def _show(facts: "DataFacts") -> None:
     from rich.table import Table
 
     splits = facts.manifest.frame["split"].value_counts()
+    others = len(facts.problems) + len(facts.leaks)
     told = ", ".join(f"{splits[split]:,} {split}" for split in ("train", "val", "test") if split in splits)
-    out.print(f"{count(len(facts.manifest), 'row')}: {told}; {len(facts.unreadable):,} unreadable pictures, {len(facts.problems):,} other problems")
+    out.print(f"{count(len(facts.manifest), 'row')}: {told}; {len(facts.unreadable):,} unreadable pictures, {others:,} other problems")
     if facts.group_sizes:
         sizes = facts.group_sizes
         out.print(f"{count(len(sizes), 'group')} of {_range(sizes)} rows")

@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from attrcls.card import Card
+from attrcls.data.leaks import LEAK_FIX, find_leaks, number_files
 from attrcls.data.rows import BOX_COLUMNS, read_rows
 from attrcls.errors import Problem, ProblemsError
-from attrcls.types import MISSING, SPLITS
+from attrcls.types import MISSING
 
 OnError = Literal["stop", "skip"]
 SKIP_ADVICE = "Mend these rows, or go on without them: --on-error skip"
@@ -81,14 +82,15 @@ def build_manifest(cards: Mapping[str, Card], roots: Mapping[str, Path], *, on_e
     parts, problems = [], []
     for name, card in cards.items():
         rows, bad_rows, found = read_rows(card, roots[name])
-        rows = rows[~bad_rows]
-        straddling, straddled = _straddling_groups(rows, card)
-        problems += found + straddled
-        parts.append(rows[~straddling])
-    if problems and on_error == "stop":
-        count = "1 row is" if len(problems) == 1 else f"{len(problems)} rows or groups are"
-        raise ProblemsError(f"{count} not usable", problems, fix=SKIP_ADVICE)
+        problems += found
+        parts.append(rows[~bad_rows])
     frame = pd.concat(parts, ignore_index=True)
+    files = number_files([roots[card] / path for card, path in zip(frame["card"], frame["path"], strict=True)])
+    leaking, leaks = find_leaks(frame, files, columns={name: card.group for name, card in cards.items()})
+    problems += leaks
+    if problems and on_error == "stop":
+        raise ProblemsError(_title(problems, leaks), problems, fix=LEAK_FIX if len(leaks) == len(problems) else SKIP_ADVICE)
+    frame = frame[~leaking].drop(columns=["table", "number"]).reset_index(drop=True)
     for attribute in classes:
         frame[attribute] = frame[attribute].fillna(MISSING).astype(np.int64) if attribute in frame else MISSING
     if frame.empty:
@@ -96,19 +98,9 @@ def build_manifest(cards: Mapping[str, Card], roots: Mapping[str, Path], *, on_e
     return Manifest(frame, classes, dict(roots)), problems
 
 
-def _straddling_groups(rows: pd.DataFrame, card: Card) -> tuple[npt.NDArray[np.bool_], list[Problem]]:
-    """Groups with rows in several given splits: a leak. Skipping drops their rows from the earlier splits."""
-    # A blank split will train or be held back, so it must not share a group with a given one either.
-    given = rows["split"].replace("", "train")
-    splits = given[rows["group"] != ""].groupby(rows["group"], sort=False).unique()
-    straddling = {group: found for group, found in splits.items() if len(found) > 1}
-    drop = np.zeros(len(rows), dtype=bool)
-    problems = []
-    for group, found in straddling.items():
-        kept = max(found, key=SPLITS.index)
-        drop |= ((rows["group"] == group) & (given != kept)).to_numpy()
-        tables = ", ".join(table.file for table in card.tables)
-        where = " and ".join(sorted(found, key=SPLITS.index))
-        name = str(group).removeprefix(f"{card.name}:")
-        problems.append(Problem(tables, f"group {name!r} has rows in {where}; a group must stay in one split", column=card.group))
-    return drop, problems
+def _title(problems: Sequence[Problem], leaks: Sequence[Problem]) -> str:
+    """What the error is called: leaks by their name, so that nobody takes them for a broken file."""
+    if len(leaks) == len(problems):
+        return f"{len(leaks)} {'group or picture stands' if len(leaks) == 1 else 'groups or pictures stand'} in several splits"
+    count = "1 row is" if len(problems) == 1 else f"{len(problems)} rows{' or groups' if leaks else ''} are"
+    return f"{count} not usable"

@@ -36,7 +36,8 @@ class _Reading:
 def read_rows(card: Card, root: Path) -> tuple[pd.DataFrame, npt.NDArray[np.bool_], list[Problem]]:
     """All rows of a card's tables as a manifest frame, which of them are bad `(rows,)`, and why.
 
-    `group` carries the card's name (`card:person`); it is blank where the cell is. Raises:
+    `group` carries the card's name (`card:person`); it is blank where the cell is. Two columns more, `table` and `number`, say where a
+    row stands. Raises:
         UserError: the data folder, a table or a column is missing.
     """
     if not os.path.isdir(root):
@@ -54,11 +55,12 @@ def read_rows(card: Card, root: Path) -> tuple[pd.DataFrame, npt.NDArray[np.bool
     bad = np.concatenate([reading.bad for reading in readings])
     problems = [problem for reading in readings for problem in reading.problems]
     repeated = rows["row_id"].duplicated().to_numpy() & ~bad
-    numbers = np.concatenate([reading.numbers for reading in readings])
-    files = np.repeat([reading.file for reading in readings], [len(reading.bad) for reading in readings])
+    rows["number"] = np.concatenate([reading.numbers for reading in readings])
+    rows["table"] = np.repeat([reading.file for reading in readings], [len(reading.bad) for reading in readings])
     for position in np.flatnonzero(repeated):
-        message = f"{rows['row_id'].iloc[position]!r} stands here a second time; each row needs a key of its own"
-        problems.append(Problem(str(files[position]), message, row=int(numbers[position]), column=card.key or card.images.column))
+        row = rows.iloc[position]
+        message = f"{row['row_id']!r} stands here a second time; each row needs a key of its own"
+        problems.append(Problem(row["table"], message, row=int(row["number"]), column=card.key or card.images.column))
     return rows, bad | repeated, problems
 
 

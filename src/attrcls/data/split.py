@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from attrcls.data.leaks import Pairs, number_together, ties
 from attrcls.data.manifest import Manifest
 from attrcls.errors import UserError
 
@@ -17,22 +18,26 @@ from attrcls.errors import UserError
 PARTS = 20
 
 
-def split_manifest(manifest: Manifest, *, share: float, seed: int) -> Manifest:
+def split_manifest(manifest: Manifest, *, share: float, seed: int, tied: Pairs | None = None) -> Manifest:
     """Every row gets a split: a given one stays, blank ones train, and `share` of a card's train groups is held back
     for validation where the card has no validation rows.
+
+    `tied` `(pairs, 2)` are positions of rows that must stay together beside those of a group, such as copies of a picture; rows of other
+    cards may be among them, and are held back with the first. Where a tied row's card has validation rows of its own, nothing of it moves.
 
     Raises:
         UserError: a card has too few train groups (or rows, where it has no group) to hold any back.
     """
     splits = manifest.frame["split"].replace("", "train").to_numpy(dtype=object)
+    groups = _group_codes(manifest) if tied is None else _tied_codes(manifest, tied)
+    cards = manifest.frame["card"].to_numpy()
+    settled = np.isin(cards, np.unique(cards[splits == "val"]))
+    movable = (splits == "train") & ~np.isin(groups, groups[settled])
     for card in manifest.frame["card"].unique():
-        of_card = (manifest.frame["card"] == card).to_numpy()
-        if (splits[of_card] == "val").any():
-            continue
-        train = np.flatnonzero(of_card & (splits == "train"))
+        train = np.flatnonzero((cards == card) & movable & (splits == "train"))
         if len(train):
-            held = _held_back(manifest.take(train), share=share, seed=seed)
-            splits[train[held]] = "val"
+            held = _held_back(manifest.take(train), groups[train], share=share, seed=seed)
+            splits[movable & np.isin(groups, groups[train[held]])] = "val"
     return manifest.with_columns(split=splits)
 
 
@@ -57,8 +62,8 @@ def fold_rows(manifest: Manifest, *, folds: int, seed: int) -> npt.NDArray[np.in
     return of_row
 
 
-def _held_back(manifest: Manifest, *, share: float, seed: int) -> npt.NDArray[np.bool_]:
-    groups = _group_codes(manifest)
+def _held_back(manifest: Manifest, groups: npt.NDArray[np.int64], *, share: float, seed: int) -> npt.NDArray[np.bool_]:
+    groups = pd.factorize(groups)[0]
     count = int(groups.max()) + 1
     if count < 2:
         what = "group" if (manifest.frame["group"] != "").any() else "row"
@@ -83,10 +88,15 @@ def _held_back(manifest: Manifest, *, share: float, seed: int) -> npt.NDArray[np
 
 def _group_codes(manifest: Manifest) -> npt.NDArray[np.int64]:
     """A number per row, equal within a group; a row with no group is a group of its own, rows of one picture are one."""
-    group = manifest.frame["group"]
-    names = group.where(group != "", "file:" + manifest.frame["path"].astype(str))
+    frame = manifest.frame
+    names = frame["group"].where(frame["group"] != "", "file:" + frame["card"] + ":" + frame["path"].astype(str))
     codes: npt.NDArray[np.int64] = pd.factorize(names)[0].astype(np.int64)
     return codes
+
+
+def _tied_codes(manifest: Manifest, tied: Pairs) -> npt.NDArray[np.int64]:
+    """As `_group_codes`, with groups that are tied by any of their rows made one."""
+    return number_together(np.concatenate([ties(_group_codes(manifest)), tied]), members=len(manifest))
 
 
 def _joint_labels(manifest: Manifest) -> npt.NDArray[np.int64]:

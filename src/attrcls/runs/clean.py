@@ -17,7 +17,6 @@ from attrcls.cleaning.observe import FAST_RUNS, FULL_RUNS, FULL_UNCOUNTED_EPOCHS
 from attrcls.cleaning.roles import Ints, Units
 from attrcls.cleaning.verdicts import value_table, verdict_table
 from attrcls.data.manifest import Manifest, OnError, build_manifest
-from attrcls.data.split import split_manifest
 from attrcls.data.tables import read_table, write_table
 from attrcls.engine import Engine, advise_on_memory, in_float32, place, seed_everything, start_engine
 from attrcls.errors import UserError
@@ -28,7 +27,7 @@ from attrcls.model.network import build_network
 from attrcls.report.review import write_review
 from attrcls.runs.batches import labelled_batches
 from attrcls.runs.folder import RunFolder, open_run_folder
-from attrcls.runs.prepare import check_names, prepare_data, resolve_roots
+from attrcls.runs.prepare import check_names, prepare_data, resolve_roots, split_rows
 from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
 from attrcls.task import Plan, Task, load_plan
 
@@ -143,7 +142,7 @@ def run_apply(
     manifest, _ = build_manifest(plan.cards, roots, on_error="skip")
     decided = read_decisions(Path(decisions), manifest)
     _, done = apply_decisions(manifest, decided)
-    split = split_manifest(manifest, share=plan.task.hold_back.share, seed=plan.task.hold_back.seed)
+    split, _ = split_rows(plan, manifest)
     card = next(iter(plan.cards.values()))
     write_table(mended_table(split, card, roots[card.name], decided), target)
     return done

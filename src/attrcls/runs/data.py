@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from attrcls.data.check import find_unreadable, image_sizes
+from attrcls.data.duplicates import Duplicates, find_duplicates
+from attrcls.data.leaks import Leak
 from attrcls.data.manifest import Manifest, build_manifest
-from attrcls.data.split import split_manifest
 from attrcls.errors import Problem
 from attrcls.runs.balance import TrainBalance, balance_train
-from attrcls.runs.prepare import resolve_roots
+from attrcls.runs.prepare import resolve_roots, split_rows
 from attrcls.task import load_plan
 from attrcls.types import MISSING
 
@@ -23,7 +24,9 @@ class DataFacts:
     """What `attrcls data` shows. `counts[head]` has a row per class (and `no label`) and a column per split.
 
     `group_sizes` are the rows of each group. `widths` and `heights` are in pixels, of distinct readable pictures.
-    `balance` is what an epoch of the train rows would hold, where balancing is asked for.
+    `leaks` are groups and pictures that the given splits put into several; the rows of all but the latest split are left out of the counts.
+    `balance` is what an epoch of the train rows would hold, where balancing is asked for. `duplicates` are the pictures that show the
+    same, and `duplicate_table` their rows, where they were looked for.
     """
 
     manifest: Manifest
@@ -31,9 +34,12 @@ class DataFacts:
     group_sizes: Sequence[int]
     widths: Sequence[int]
     heights: Sequence[int]
+    leaks: Sequence[Problem]
     problems: Sequence[Problem]
     unreadable: Sequence[Problem]
     balance: TrainBalance | None = None
+    duplicates: Duplicates | None = None
+    duplicate_table: pd.DataFrame | None = None
 
 
 def run_data(
@@ -42,9 +48,11 @@ def run_data(
     data: Sequence[str | Path] | str | Path = (),
     overrides: Sequence[str] = (),
     changes: Mapping[str, Any] | None = None,
+    duplicates: bool = True,
 ) -> DataFacts:
     """Read and check all of a task's data, as `train` would split it; problems are returned, not raised.
 
+    `duplicates` says whether to look for the same picture under several names, which takes two or three times as long as all else.
     Raises:
         UserError: a table, column or folder is missing, or nothing is usable.
     """
@@ -53,8 +61,11 @@ def run_data(
     manifest, problems = build_manifest(plan.cards, roots, on_error="skip")
     unreadable = find_unreadable(manifest, min_px=plan.task.image.resize_px, crop=plan.task.image.crop_boxes)
     manifest = manifest.take(np.array([row for row in range(len(manifest)) if row not in unreadable], dtype=np.int64))
+    found = None
     if len(manifest):
-        manifest = split_manifest(manifest, share=plan.task.hold_back.share, seed=plan.task.hold_back.seed)
+        manifest, found = split_rows(plan, manifest)
+        if duplicates and found is None:
+            found = find_duplicates(manifest)
     heads = dict.fromkeys([*plan.task.heads, *manifest.classes])
     groups = manifest.frame["group"]
     distinct = manifest.take(np.flatnonzero(~manifest.frame["path"].duplicated()))
@@ -65,9 +76,12 @@ def run_data(
         group_sizes=groups[groups != ""].value_counts().tolist(),
         widths=[width for width, _ in sizes],
         heights=[height for _, height in sizes],
-        problems=problems,
+        leaks=[problem for problem in problems if isinstance(problem, Leak)],
+        problems=[problem for problem in problems if not isinstance(problem, Leak)],
         unreadable=list(unreadable.values()),
         balance=balance_train(plan, manifest),
+        duplicates=found,
+        duplicate_table=found.table(manifest) if found else None,
     )
 
 

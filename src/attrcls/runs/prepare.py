@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from attrcls.combine import combiner_for
 from attrcls.data.augment import RECIPES, Augmenter
 from attrcls.data.check import find_unreadable
+from attrcls.data.duplicates import Duplicates, find_duplicates, in_several_splits
+from attrcls.data.leaks import number_files, ties
 from attrcls.data.manifest import SKIP_ADVICE, Manifest, OnError, build_manifest
 from attrcls.data.split import split_manifest
 from attrcls.errors import Problem, ProblemsError, UserError
@@ -46,11 +49,39 @@ def prepare_data(plan: Plan, data: Sequence[str | Path], *, on_error: OnError = 
     manifest = manifest.take(np.array([row for row in range(len(manifest)) if row not in unreadable], dtype=np.int64))
     if not len(manifest):
         raise UserError("no picture can be read")
-    manifest = split_manifest(manifest, share=plan.task.hold_back.share, seed=plan.task.hold_back.seed)
+    manifest, duplicates = split_rows(plan, manifest)
+    told = straddling_warning(duplicates.table(manifest)) if duplicates else None
     if limit is not None:
         manifest = _limit_rows(manifest, limit, seed=plan.task.seed)
-    warnings = check_labels(manifest, heads=list(plan.task.heads))
+    warnings = [*([told] if told else []), *check_labels(manifest, heads=list(plan.task.heads))]
     return Prepared(manifest, roots, [*problems, *unreadable.values()], warnings)
+
+
+def split_rows(plan: Plan, manifest: Manifest) -> tuple[Manifest, Duplicates | None]:
+    """Split readable rows as the task says: groups and files are never cut apart, nor are duplicates where it asks for that; those are
+    then given as well.
+
+    Raises:
+        UserError: a card has too few train groups to hold any back.
+    """
+    tied = ties(number_files(manifest.image_paths()))
+    duplicates = find_duplicates(manifest) if plan.task.hold_back.duplicates == "group" else None
+    if duplicates:
+        tied = np.concatenate([tied, ties(duplicates.set_of_row)])
+    return split_manifest(manifest, share=plan.task.hold_back.share, seed=plan.task.hold_back.seed, tied=tied), duplicates
+
+
+def straddling_warning(duplicates: pd.DataFrame) -> str | None:
+    """What to say of a table of duplicates (`Duplicates.table`) when some stand in several splits."""
+    apart = duplicates[in_several_splits(duplicates)]
+    if not len(apart):
+        return None
+    first = ", ".join(
+        f"{path} ({split})" for path, split in apart.loc[apart["duplicate_set"] == apart["duplicate_set"].iloc[0], ["path", "split"]].to_numpy()[:3]
+    )
+    sets = apart["duplicate_set"].nunique()
+    what = "1 picture stands" if sets == 1 else f"{sets:,} pictures stand"
+    return f"{what} in several splits under different names, so scores flatter the model; the first: {first}"
 
 
 def resolve_roots(plan: Plan, data: Sequence[str | Path]) -> dict[str, Path]:
