@@ -26,6 +26,7 @@ class TableSpec(Spec):
     images: str | None = None
     optional: bool = Field(default=False, description="whether the table may be absent")
     encoding: str | None = Field(default=None, description="such as latin-1; by default UTF-8, then cp949")
+    escaped: bool = Field(default=False, description="whether attrcls wrote it, such as cleaned.csv: an apostrophe before = + - @ is taken off")
 
 
 class FoldersSpec(Spec):

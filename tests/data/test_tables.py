@@ -167,7 +167,7 @@ TRICKY = [
 def test_what_was_read_is_written_and_read_again_unchanged(tmp_path, ending, columns):
     table = pd.DataFrame({columns[0]: TRICKY, columns[1]: TRICKY[::-1]}, dtype=str)
     write_table(table, tmp_path / f"table{ending}")
-    again = read_table(tmp_path / f"table{ending}")
+    again = read_table(tmp_path / f"table{ending}", escaped=True)
     pd.testing.assert_frame_equal(again, table)
 
 

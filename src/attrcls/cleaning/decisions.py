@@ -32,6 +32,8 @@ class Decisions:
 def read_decisions(file: Path, manifest: Manifest, *, partial: bool = False) -> Decisions:
     """Read a decision file and find its labels in the manifest. Any of `,`, `;` and tab may separate its columns.
 
+    Its cells are escaped as `data.cells` does it, whoever wrote it.
+
     A `partial` manifest lacks rows on purpose: decisions on those are passed over.
 
     Raises:
@@ -40,7 +42,7 @@ def read_decisions(file: Path, manifest: Manifest, *, partial: bool = False) -> 
             is unknown.
     """
     # Nothing suspect is a finding too: a header alone will do.
-    table = read_table(file, empty=True)
+    table = read_table(file, empty=True, escaped=True)
     for column in _NEEDED:
         if column not in table.columns:
             raise UserError(

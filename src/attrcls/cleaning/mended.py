@@ -53,7 +53,8 @@ def mended_table(manifest: Manifest, card: Card, root: Path, decisions: Decision
 
 
 def _own_tables(card: Card, root: Path) -> list[pd.DataFrame]:
-    return [read_table(root / table.file, encoding=table.encoding) for table in card.tables if not table.optional or (root / table.file).exists()]
+    there = [table for table in card.tables if not table.optional or (root / table.file).exists()]
+    return [read_table(root / table.file, encoding=table.encoding, escaped=table.escaped) for table in there]
 
 
 def _object_table(manifest: Manifest, decisions: Decisions, audit: list[str], by_row_id: Mapping[str, int]) -> pd.DataFrame:

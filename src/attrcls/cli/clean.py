@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from attrcls.cli.options import DataDirs, Device, Overrides, Precision, Workers
+from attrcls.cli.options import DataDirs, Device, Overrides, Precision, RawCells, Workers
 from attrcls.cli.shell import INTERRUPTED, count, err, out, reported, say_error, warn
 from attrcls.errors import UserError
 
@@ -38,6 +38,7 @@ def clean_labels(
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="stop, or skip rows that cannot be used")] = "stop",
     resume: Annotated[bool, typer.Option("--resume", help="go on with the cleaning in --out")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace what --out holds")] = False,
+    raw_cells: RawCells = False,
 ) -> None:
     """Find wrong labels: verdicts to review, and a cleaned table."""
     from attrcls.cli.live import image_progress
@@ -46,7 +47,7 @@ def clean_labels(
     if apply is not None:
         if out_path is None:
             raise UserError("--apply needs --out FILE: the table to write, such as cleaned.csv")
-        done = run_apply(task, apply, out=out_path, data=data, overrides=overrides, overwrite=overwrite)
+        done = run_apply(task, apply, out=out_path, data=data, overrides=overrides, overwrite=overwrite, raw_cells=raw_cells)
         show_applied(done)
         out.print(f"wrote {out_path}")
         return
@@ -57,7 +58,7 @@ def clean_labels(
                 task, data=data, out=out_path, heads=heads.split(",") if heads else (), method=method, full=full, all_splits=all_splits,
                 overrides=overrides, changes={key: value for key, value in changes.items() if value is not None}, device=device,
                 precision=precision, workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite,
-                on_pictures=on_pictures,
+                raw_cells=raw_cells, on_pictures=on_pictures,
             )  # fmt: skip
     except KeyboardInterrupt:
         say_error("interrupted; go on with the same command and --resume")

@@ -14,6 +14,7 @@ Balance = Annotated[str | None, typer.Option("--balance", metavar="HEADS", help=
 BatchSize = Annotated[int, typer.Option(help="pictures per batch")]
 Workers = Annotated[int | None, typer.Option(min=0, help="processes that decode [default: one per core]")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
+RawCells = Annotated[bool, typer.Option("--raw-cells", help="write no ' before text that a spreadsheet would run (= + - @)")]
 Precision = Annotated[str, typer.Option(help="auto, 32 or bf16")]
 
 

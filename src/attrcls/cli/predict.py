@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, ImageRoot, Precision, Workers
+from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, ImageRoot, Precision, RawCells, Workers
 from attrcls.cli.shell import ROWS_FAILED, count, err, out, reported, warn
 
 SHOWN_ROWS = 20
@@ -25,6 +25,7 @@ def predict(
     device: Device = "auto",
     precision: Precision = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="go on where the same command was stopped")] = False,
+    raw_cells: RawCells = False,
 ) -> None:
     """Predict every picture: one output row per input row, in order. Exit code 3 when some rows could not be read."""
     from attrcls.errors import UserError
@@ -32,16 +33,19 @@ def predict(
     if len(runs_and_input) < 2:
         raise UserError("expected a run directory and an input: attrcls predict RUN INPUT --csv OUT.csv")
     from attrcls.cli.live import image_progress
+    from attrcls.data.cells import escape_table
     from attrcls.runs.predict import run_predict
 
     *runs, source = runs_and_input
     with image_progress() as started:
         predicted = run_predict(
             runs, source, csv=csv, submission=submission, probabilities=probabilities, image_column=image_column, image_root=image_root,
-            encoding=encoding, device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume, started=started,
+            encoding=encoding, device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume,
+            raw_cells=raw_cells, started=started,
         )  # fmt: skip
     if csv is None:
-        out.print(predicted.table.head(SHOWN_ROWS).to_csv(index=False).rstrip())
+        shown = predicted.table.head(SHOWN_ROWS)
+        out.print((shown if raw_cells or submission else escape_table(shown)).to_csv(index=False).rstrip())
         if len(predicted.table) > SHOWN_ROWS:
             err.print(f"… {count(len(predicted.table) - SHOWN_ROWS, 'more row')}; write them all with --csv OUT.csv")
     else:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from attrcls.card import AttributeSpec, Card, TableSpec
+from attrcls.data.cells import unescape_cell
 from attrcls.data.tables import find_column, read_table
 from attrcls.errors import Problem, UserError
 from attrcls.spec import suggest
@@ -66,7 +67,7 @@ def read_rows(card: Card, root: Path) -> tuple[pd.DataFrame, npt.NDArray[np.bool
 
 def _read_table_rows(card: Card, table: TableSpec, root: Path) -> tuple[pd.DataFrame, _Reading]:
     file = root / table.file
-    cells = read_table(file, encoding=table.encoding)
+    cells = read_table(file, encoding=table.encoding, escaped=table.escaped)
 
     def column(name: str, what: str) -> Any:
         return cells[find_column(cells, name, file=file, what=what)].to_numpy(dtype=object)
@@ -116,7 +117,7 @@ def _file_paths(card: Card, cells: Sequence[str], image_root: PurePosixPath, roo
         fault = _path_fault(name)
         if fault is None and not os.path.isfile(root / image_root / name):
             folder = root / image_root
-            fault = f"no file {image_root / name} in {root}" if os.path.isdir(folder) else f"no image folder {folder}"
+            fault = f"no file {image_root / name} in {root}{_escaped_hint(name, folder)}" if os.path.isdir(folder) else f"no image folder {folder}"
         if fault:
             reading.refuse(position, fault, column=card.images.column)
     return names
@@ -155,6 +156,12 @@ def _path_fault(name: str) -> str | None:
     if path.is_absolute() or (len(name) > 1 and name[1] == ":") or os.path.normpath(name).startswith(".."):
         return f"{name!r} leads out of the image folder; paths in a card's table stay below it"
     return None
+
+
+def _escaped_hint(name: str, folder: Path) -> str:
+    plain = unescape_cell(name)
+    found = plain != name and os.path.isfile(folder / plain)
+    return f", but {plain!r} is: for a table that attrcls wrote, say escaped: true beside file: in the card" if found else ""
 
 
 def _read_boxes(card: Card, columns: Sequence[Sequence[str]], reading: _Reading) -> npt.NDArray[np.float64]:

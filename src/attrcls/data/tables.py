@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from attrcls.data.cells import escape_table, unescape_table
 from attrcls.data.delimited import TableFormat, check_names, find_format, read_delimited
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.files import write_with
@@ -27,12 +28,13 @@ __all__ = ["TableFormat", "check_table_name", "find_column", "read_table", "writ
 SHOWN_COLUMNS = 30
 
 
-def read_table(path: Path, *, encoding: str | None = None, empty: bool = False) -> pd.DataFrame:
+def read_table(path: Path, *, encoding: str | None = None, empty: bool = False, escaped: bool = False) -> pd.DataFrame:
     """Read a table with every cell a str, exactly as written, and blank ("") where there is none.
 
     Columns keep their order and names (one blank name may stand first: pandas' index), rows are numbered from 0. The ending
     decides: .jsonl, .parquet, and anything else is CSV, with its separator (`,` `;` tab `|`) and encoding found. JSON's true,
-    false and nested values stay JSON text; Parquet's values are written as Python writes them.
+    false and nested values stay JSON text; Parquet's values are written as Python writes them. A CSV that attrcls itself wrote is
+    `escaped`: the apostrophes that keep a spreadsheet from running its cells are taken off.
 
     Raises:
         UserError: no such file, not a table, an unknown encoding, bad column names, or no rows (unless it may be `empty`).
@@ -47,6 +49,8 @@ def read_table(path: Path, *, encoding: str | None = None, empty: bool = False) 
     else:
         form = find_format(data, file=path, encoding=encoding)
         table = _read_jsonl(data, form, file=path) if ending == ".jsonl" else read_delimited(data, form, file=path, empty=empty)
+        if escaped and ending != ".jsonl":
+            table = unescape_table(table)
     if table.empty and not empty:
         raise UserError(f"{path}: expected rows, found none")
     return table
@@ -76,17 +80,20 @@ def check_table_name(path: Path) -> None:
         raise UserError(f"{path}: expected a name that ends in {', '.join(WRITERS)}; found {path.suffix or 'no ending'}")
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path, *, raw: bool = False) -> None:
     """Write a table, whole or not at all, as the ending says; the index is left out.
 
-    .csv is UTF-8 with plain newlines and blank for missing, .jsonl has null for missing, .parquet keeps the types.
+    .csv is UTF-8 with plain newlines and blank for missing, .jsonl has null for missing, .parquet keeps the types. Text in a
+    .csv that a spreadsheet would run gets an apostrophe in front (`data.cells`), unless it is to be `raw`.
 
     Raises:
         UserError: another ending.
         AttrclsError: the disk does not let it be written; an old file is then intact.
     """
     check_table_name(path)
-    write = WRITERS[path.suffix.lower()]
+    ending = path.suffix.lower()
+    table = escape_table(table) if ending == ".csv" and not raw else table
+    write = WRITERS[ending]
     write_with(path, lambda temporary: write(table, temporary))
 
 

@@ -67,11 +67,20 @@ function openDecisions({ suspects, classes, key }) {
       const rows = suspects.map((suspect, place) => {
         const { decision, label } = this.of(place);
         const cells = { ...suspect, decision, new_label: decision === RELABEL ? label : "" };
-        return COLUMNS.map((column) => quote(cells[column])).join(",");
+        return COLUMNS.map((column) => quote(escapeCell(cells[column]))).join(",");
       });
       return [COLUMNS.join(","), ...rows, ""].join("\n");
     },
   };
+}
+
+// What a spreadsheet would run, as data/cells.py writes it: an apostrophe in front, but for plain numbers.
+const RUNS = /^ *[\t\r\n=+\-@＝＋－＠]/;
+const ESCAPED = /^'+ *[\t\r\n=+\-@＝＋－＠]/;
+const NUMBER = /^ *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? *$/;
+
+function escapeCell(text) {
+  return ESCAPED.test(text) || (RUNS.test(text) && !NUMBER.test(text)) ? `'${text}` : text;
 }
 
 function quote(cell) {

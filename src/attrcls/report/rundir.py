@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 
 from attrcls.combine import Combiner
+from attrcls.data.cells import unescape_table
 from attrcls.errors import Problem, ProblemsError, UserError
 
 FORMAT_VERSION = 1
@@ -128,7 +129,7 @@ def _as_mapping(path: Path, content: object) -> Mapping[str, Any]:
 
 def _read_table(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        return unescape_table(pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8"))
     except (OSError, ValueError) as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
         raise UserError(f"{path}: cannot be read as a CSV table ({error}); put back the file that the run wrote") from error
 

@@ -65,12 +65,14 @@ def run_clean(
     on_error: OnError = "stop",
     resume: bool = False,
     overwrite: bool = False,
+    raw_cells: bool = False,
     on_pictures: Callable[[int], Progress] | None = None,
 ) -> Cleaned:
     """Find the suspect labels of a task and write `verdicts.csv`, `aum_values.csv`, `cleaned.csv` and `review.html`.
 
     `full` trains the whole network instead of heads on frozen features; None means: where the trunk has no weights.
-    `resume` goes on after the last finished epoch of `full`; features that were computed are found again anyway.
+    `resume` goes on after the last finished epoch of `full`; features that were computed are found again anyway. `raw_cells`
+    leaves cells that a spreadsheet would run as they are in `aum_values.csv` and the cleaned table.
     Raises:
         UserError: anything in the task, cards, data or arguments is wrong, or cleanlab is wanted and not installed.
         AttrclsError: the disk is full, or memory ran out.
@@ -86,7 +88,7 @@ def run_clean(
     with open_run_folder(where, resume=resume, overwrite=overwrite, kind="cleaning") as folder:
         if resume and folder.read_status().get("state") == "finished":
             check_same_specs(folder, specs_of(plan))
-            return Cleaned(where, {}, read_table(where / "verdicts.csv", empty=True), {}, finished_before=True)
+            return Cleaned(where, {}, read_table(where / "verdicts.csv", empty=True, escaped=True), {}, finished_before=True)
         fabric = start_engine(device=device, precision=precision)
         prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit)
         everything = prepared.manifest
@@ -112,7 +114,7 @@ def run_clean(
             "task": f"{plan.found.name}, {len(manifest):,} rows audited ({'all splits' if all_splits else 'train split'})",
             "method": f"{method}, {'the whole network' if full else 'frozen trunk'}; {cleaning.loaded}",
         }
-        _write(folder, plan, prepared.roots, everything, audits, verdicts, manifest, constant=cleaning.constant, told=told)
+        _write(folder, plan, prepared.roots, everything, audits, verdicts, manifest, constant=cleaning.constant, told=told, raw_cells=raw_cells)
         return Cleaned(folder.path, audits, verdicts, told, prepared.warnings)
 
 
@@ -124,6 +126,7 @@ def run_apply(
     data: Sequence[str | Path] | str | Path = (),
     overrides: Sequence[str] = (),
     overwrite: bool = False,
+    raw_cells: bool = False,
 ) -> pd.DataFrame:
     """Write the user's own table with the decisions of a file carried out in every split; returns what was done.
 
@@ -144,7 +147,7 @@ def run_apply(
     _, done = apply_decisions(manifest, decided)
     split, _ = split_rows(plan, manifest)
     card = next(iter(plan.cards.values()))
-    write_table(mended_table(split, card, roots[card.name], decided), target)
+    write_table(mended_table(split, card, roots[card.name], decided), target, raw=raw_cells)
     return done
 
 
@@ -243,14 +246,16 @@ def _write(
     *,
     constant: set[str],
     told: Mapping[str, str],
+    raw_cells: bool,
 ) -> None:
     """All of a cleaning's files; `status.json` says at the end that they are whole."""
+    # Never raw: it is read again, and nothing else could say how.
     folder.write_table("verdicts.csv", verdicts)
-    folder.write_table("aum_values.csv", value_table(manifest, audits))
+    folder.write_table("aum_values.csv", value_table(manifest, audits), raw=raw_cells)
     decided = read_decisions(folder.path / "verdicts.csv", everything)
     for name, card in plan.cards.items():
         file = "cleaned.csv" if len(plan.cards) == 1 else f"cleaned-{name}.csv"
-        folder.write_table(file, mended_table(everything, card, roots[name], decided))
+        folder.write_table(file, mended_table(everything, card, roots[name], decided), raw=raw_cells)
     write_review(folder.path / "review.html", verdicts, manifest=manifest, grouped=constant, title=plan.task.title or plan.task.name)
     facts = {head: {key: value if value == value else None for key, value in audit.facts.items()} for head, audit in audits.items()}
     folder.write_status({"state": "finished", "kind": "cleaning", **told, "heads": facts, "constant": sorted(constant)})

@@ -127,7 +127,7 @@ def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | Non
 def _known_splits(manifest: Manifest, run: Path) -> "pd.Series[str]":
     """Where this run's training put a row; a new row belongs where the card says, else to test, unless its group trained."""
     keys = list(zip(manifest.frame["card"], manifest.frame["row_id"], strict=True))
-    table = read_table(run / "splits.csv")
+    table = read_table(run / "splits.csv", escaped=True)
     trained = dict(zip(zip(table["card"], table["row_id"], strict=True), table["split"], strict=True))
     learned = set(table["group"][table["split"] == "train"]) - {""}
     groups = manifest.frame["group"]

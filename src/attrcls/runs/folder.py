@@ -115,9 +115,9 @@ class RunFolder:
         except OSError as error:
             raise AttrclsError(f"could not empty {self.path}: {error.filename}: {error.strerror or error}") from error
 
-    def write_table(self, name: str, table: pd.DataFrame) -> None:
-        """Replace a table of the run."""
-        write_table(table, self.path / name)
+    def write_table(self, name: str, table: pd.DataFrame, *, raw: bool = False) -> None:
+        """Replace a table of the run; what is read again is not `raw`."""
+        write_table(table, self.path / name, raw=raw)
 
 
 @contextlib.contextmanager

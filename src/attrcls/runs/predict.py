@@ -52,13 +52,15 @@ def run_predict(
     batch_size: int = 64,
     workers: int | None = None,
     resume: bool = False,
+    raw_cells: bool = False,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
 ) -> Predicted:
     """Predict a folder, a picture or a table with one run or several, and write the table where `csv` says.
 
     Runs with the same heads are averaged, runs with different heads of one task are put together. `started` is told
     the number of pictures and returns what is then told of progress. `resume` goes on with the same prediction, of the same
-    models, pictures and settings, where it was stopped.
+    models, pictures and settings, where it was stopped. `raw_cells` leaves cells that a spreadsheet would run as they are in
+    a CSV; a submission's always are, because a scorer compares them.
     Raises:
         UserError: a run or the input cannot be used; single pictures that cannot are told by the `status` column.
     """
@@ -83,7 +85,7 @@ def run_predict(
     else:
         table = prediction_table(asked, predictions, classes=classes, combiner=combiner, probabilities=probabilities)
     if out:
-        write_table(table, out)
+        write_table(table, out, raw=raw_cells or submission)
     # Only now: a table that could not be written, on a full disk say, is made of them again.
     kept.drop()
     warnings = []
