@@ -5,11 +5,13 @@ Enters: `data_cards/NAME.yaml` or a user's own file. Leaves: a frozen `Card`. No
 
 import bisect
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from attrcls.inside import leads_out
 from attrcls.spec import Found, Spec, find_spec, parse_spec, read_yaml, suggest
 from attrcls.types import MISSING
 
@@ -43,6 +45,7 @@ class ImagesSpec(Spec):
     column: str = "path"
     root: str = "."
     folders: FoldersSpec | None = None
+    follow_links: bool = Field(default=False, description="whether links below `root` may lead out of it, as git-annex, DVC and hub caches make them")
 
 
 class AttributeSpec(Spec):
@@ -163,6 +166,9 @@ class Card(Spec):
                 raise ValueError(f"attributes.{attribute}: expected a name of letters, digits and _ that is not reserved")
             if spec.constant_in_group and self.group is None:
                 raise ValueError(f"attributes.{attribute}: constant_in_group needs the card to name a group column")
+        for key, place in self._places():
+            if leads_out(place):
+                raise ValueError(f"{key}: {place!r} leads out of the data folder; name the folder that holds all of it as `root:` or with --data")
         folders = self.images.folders
         if folders:
             if folders.attribute not in self.attributes:
@@ -172,6 +178,14 @@ class Card(Spec):
                 if name not in classes:
                     raise ValueError(f"images.folders.files.{stem}: {name!r} is not one of {', '.join(classes)}")
         return self
+
+    def _places(self) -> Iterator[tuple[str, str]]:
+        """Each path below the data folder that the card names, with its key."""
+        yield "images.root", self.images.root
+        for position, table in enumerate(self.tables):
+            yield f"tables.{position}.file", table.file
+            if table.images is not None:
+                yield f"tables.{position}.images", table.images
 
     def column_of(self, attribute: str) -> str | None:
         """The table column that holds an attribute's labels; None where file names tell them."""

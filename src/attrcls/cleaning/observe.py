@@ -15,6 +15,7 @@ from torch import nn
 from attrcls.cleaning.aum import MarginSums
 from attrcls.cleaning.roles import Ints
 from attrcls.engine import Engine, place
+from attrcls.errors import UserError
 from attrcls.model.heads import build_head
 from attrcls.model.losses import LossContext
 from attrcls.model.network import Network
@@ -109,7 +110,10 @@ def observe(
         watched = load_checkpoint(state, checkpoint)
         place(network, fabric)
         for head, of_head in sums.items():
-            of_head.load({name: watched[f"{head}/{name}"] for name in of_head.state()})
+            before = {name: watched.get(f"{head}/{name}", torch.empty(0)) for name in of_head.state()}
+            if any(before[name].shape != value.shape for name, value in of_head.state().items()):
+                raise UserError(f"{checkpoint}: damaged: expected the margins of {rows} rows; clean anew with --overwrite")
+            of_head.load(before)
     for step in fit(state, batches, task=task, fabric=fabric):
         at = step.rows.cpu()
         for head, of_head in sums.items():

@@ -14,6 +14,7 @@ from attrcls.card import AttributeSpec, Card, TableSpec
 from attrcls.data.cells import unescape_cell
 from attrcls.data.tables import find_column, read_table
 from attrcls.errors import Problem, UserError
+from attrcls.inside import Inside, path_fault
 from attrcls.spec import suggest
 from attrcls.types import MISSING, SPLITS
 
@@ -111,13 +112,16 @@ def _row_ids(keys: Sequence[str] | None, paths: Sequence[str], boxes: npt.NDArra
 
 def _file_paths(card: Card, cells: Sequence[str], image_root: PurePosixPath, root: Path, reading: _Reading) -> list[str]:
     names: list[str] = []
+    folder = root / image_root
+    inside = Inside(folder)
     for position, cell in enumerate(cells):
         name = cell.strip().replace("\\", "/")
         names.append(name)
-        fault = _path_fault(name)
-        if fault is None and not os.path.isfile(root / image_root / name):
-            folder = root / image_root
+        fault = path_fault(name)
+        if fault is None and not os.path.isfile(folder / name):
             fault = f"no file {image_root / name} in {root}{_escaped_hint(name, folder)}" if os.path.isdir(folder) else f"no image folder {folder}"
+        if fault is None and not card.images.follow_links and not inside.holds(folder / name):
+            fault = _link_fault(image_root / name)
         if fault:
             reading.refuse(position, fault, column=card.images.column)
     return names
@@ -128,9 +132,10 @@ def _folder_paths(card: Card, cells: Sequence[str], image_root: PurePosixPath, r
     folders = card.images.folders
     assert folders is not None
     names: list[str] = []
+    inside = Inside(root / image_root)
     for index, cell in enumerate(cells):
         folder = cell.strip().replace("\\", "/")
-        fault = _path_fault(folder)
+        fault = path_fault(folder)
         try:
             entries = [] if fault else [name for name in os.listdir(root / image_root / folder) if not name.startswith("._")]
         except OSError:
@@ -141,21 +146,18 @@ def _folder_paths(card: Card, cells: Sequence[str], image_root: PurePosixPath, r
                 name for name in entries if PurePosixPath(name).stem == stem and PurePosixPath(name).suffix.lower() in folders.extensions
             )
             names.append(f"{folder}/{matches[0] if matches else stem}")
+            if not fault and len(matches) == 1 and not card.images.follow_links and not inside.holds(root / image_root / names[-1]):
+                fault = _link_fault(image_root / names[-1])
             if fault or len(matches) != 1:
                 expected = f"expected one of {stem}{{{','.join(folders.extensions)}}} in {image_root / folder}"
                 reading.refuse(position, fault or f"{expected}, found {', '.join(matches) or 'none'}", column=card.images.column)
     return names
 
 
-def _path_fault(name: str) -> str | None:
-    if not name:
-        return "expected an image path, found a blank cell"
-    path = PurePosixPath(name)
-    if "\0" in name:
-        return "the path holds a NUL byte"
-    if path.is_absolute() or (len(name) > 1 and name[1] == ":") or os.path.normpath(name).startswith(".."):
-        return f"{name!r} leads out of the image folder; paths in a card's table stay below it"
-    return None
+def _link_fault(path: PurePosixPath) -> str:
+    return (
+        f"{path} is or lies behind a link that leads out of the image folder; put the file itself there, or say images.follow_links: true in the card"
+    )
 
 
 def _escaped_hint(name: str, folder: Path) -> str:

@@ -3,6 +3,7 @@
 Weights come by torchvision's own names, from a file, or not at all; what was and was not loaded is told.
 """
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from attrcls.errors import UserError
+from attrcls.inside import refuse_links_out
 from attrcls.spec import suggest
 
 StateDict = dict[str, Tensor]
@@ -109,9 +111,11 @@ def _read_weights(name: str, weights: str) -> tuple[StateDict, str]:
     path = Path(weights).expanduser()
     of_run = path / "model" / "weights.safetensors"
     if of_run.is_file():
+        refuse_links_out(path)
         path = of_run
     if path.is_file():
-        return _read_file(path), str(weights)
+        # What was loaded is written into the run, which is passed on: no folder of this machine.
+        return _read_file(path), Path(weights).name
     known = torchvision.models.get_model_weights(name)
     names = ["DEFAULT", *(str(member.name) for member in known)]
     if weights not in names:
@@ -139,7 +143,12 @@ def _read_file(path: Path) -> StateDict:
     try:
         # weights_only: a stranger's pickle must not run code here.
         state = safetensors.torch.load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds, UnpicklingError, RuntimeError, EOFError among them
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"--weights {path}: holds something else than tensors, and reading that could run its maker's code; nothing was run. "
+            "Ask for a state_dict, or a .safetensors file"
+        ) from error
+    except Exception as error:  # torch raises many kinds, RuntimeError and EOFError among them
         raise UserError(f"--weights {path}: not a readable state_dict (.pth, .pt or .safetensors): {type(error).__name__}") from error
     for wrapper in ("state_dict", "model", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attrcls.combine import Combiner
 from attrcls.errors import UserError
+from attrcls.inside import refuse_links_out
 from attrcls.model.description import ModelDescription, build_described, read_description
 from attrcls.model.network import Network
 from attrcls.tensors import load_tensors
@@ -60,6 +61,7 @@ def combiner_of(models: Sequence[TrainedModel]) -> Combiner | None:
 def _load_model(run: Path) -> TrainedModel:
     if not os.path.isdir(run):  # unlike Path, it finds a name that is too long simply absent
         raise UserError(f"no run directory {run}; `attrcls train` makes one")
+    refuse_links_out(run)
     folder = run / "model" if (run / "model").is_dir() or not (run / "model.json").exists() else run
     description = read_description(folder / "model.json")
     network = build_described(description)

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from attrcls.combine import Combiner
 from attrcls.data.cells import unescape_table
 from attrcls.errors import Problem, ProblemsError, UserError
+from attrcls.inside import refuse_links_out
+from attrcls.spec import read_yaml
 
 FORMAT_VERSION = 1
 BOX = ("xmin", "ymin", "xmax", "ymax")
@@ -48,6 +49,8 @@ def read_run(run: Path) -> RunFiles:
         UserError: `run` is no run directory, a file is missing or unreadable, or its format version is unknown.
         ProblemsError: a table lacks columns or names a class that the model does not know; every such fault at once.
     """
+    if run.is_dir():
+        refuse_links_out(run)
     status = _read_status(run)
     _require_files(run, status)
     model = _read_json(run / "model/model.json")
@@ -57,7 +60,7 @@ def read_run(run: Path) -> RunFiles:
     files = RunFiles(
         folder=run,
         status=status,
-        config=_read_yaml(run / "config.yaml"),
+        config=_read_config(run / "config.yaml"),
         heads=heads,
         code=code,
         splits=_read_table(run / "splits.csv"),
@@ -113,12 +116,14 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     return _as_mapping(path, content)
 
 
-def _read_yaml(path: Path) -> Mapping[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML ({error}); put back the file that the run wrote, or train again") from error
-    return _as_mapping(path, content)
+def _read_config(path: Path) -> Mapping[str, Any]:
+    config = read_yaml(path)
+    cards = config.get("cards") or {}
+    parts = {**{key: config.get(key) or {} for key in ("task", "run")}, "cards": cards, **(cards if isinstance(cards, dict) else {})}
+    for key, part in parts.items():
+        if not isinstance(part, dict):
+            raise UserError(f"{path}: {key}: expected keys and values, found {type(part).__name__}; put back the file that the run wrote")
+    return config
 
 
 def _as_mapping(path: Path, content: object) -> Mapping[str, Any]:

@@ -16,7 +16,9 @@ import yaml
 from attrcls.data.tables import write_table
 from attrcls.errors import AttrclsError, UserError
 from attrcls.files import write_json, write_text
+from attrcls.inside import refuse_links_out
 from attrcls.runs.lock import LOCK_NAME, locked
+from attrcls.spec import read_yaml
 
 RUN_FORMAT_VERSION = 1
 # What a killed write leaves beside the file that it was to replace (`files.replacing`), of the files of a run.
@@ -24,6 +26,13 @@ _TEMPORARY = re.compile(
     r"\.(status|config|splits|balance|skipped|metrics|validation|last|best|run\d|weights|model|verdicts|aum_values|cleaned.*|review|report|README)"
     r"\.[a-z0-9_]{8}\.\w+"
 )
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """SafeDumper without anchors, which our reader refuses."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -83,18 +92,14 @@ class RunFolder:
         Raises:
             UserError: it is missing or damaged.
         """
-        file = self.path / "config.yaml"
         try:
-            config = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{file}: missing or damaged; this is not a whole run directory") from error
-        if not isinstance(config, dict):
-            raise UserError(f"{file}: damaged: expected the mapping that `attrcls train` writes")
-        return config
+            return read_yaml(self.path / "config.yaml")
+        except UserError as error:
+            raise UserError(f"{error}; this is not a whole run directory") from error
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Replace `config.yaml`."""
-        write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+        write_text(self.path / "config.yaml", yaml.dump(dict(config), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True))
 
     def clear(self) -> None:
         """Empty the folder of an earlier run. A kill meanwhile leaves a run to replace, and none that looks finished.
@@ -133,6 +138,8 @@ def open_run_folder(path: Path, *, resume: bool, overwrite: bool, kind: Literal[
     if found != kind:
         raise UserError(f"--resume: expected a {kind} in {path}, found a {found}; name another folder with --out")
     _check_folder(path, resume=resume, overwrite=overwrite)
+    if path.is_dir():
+        refuse_links_out(path)
     with locked(path):
         # Another process may have finished a run there in the meantime.
         _check_folder(path, resume=resume, overwrite=overwrite)

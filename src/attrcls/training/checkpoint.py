@@ -46,7 +46,13 @@ def load_checkpoint(state: TrainState, path: Path) -> dict[str, Tensor]:
         UserError: the file is damaged, of an unknown version, or of another task.
     """
     tensors, metadata = load_tensors(path)
-    numbers = json.loads(metadata.get(_STATE_KEY, "{}"))
+    try:
+        return _fill(state, tensors, json.loads(metadata.get(_STATE_KEY, "{}")), path)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: damaged: expected the checkpoint that `attrcls` writes; train anew with --overwrite") from error
+
+
+def _fill(state: TrainState, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     if numbers.get("version") != CHECKPOINT_VERSION:
         raise UserError(f"{path}: expected a checkpoint of version {CHECKPOINT_VERSION}, found {numbers.get('version')}; train anew with --overwrite")
     try:
