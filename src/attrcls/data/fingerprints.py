@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from attrcls.data.decode import Pixels
 from attrcls.data.images import read_image, resize_to
+from attrcls.data.levels import Pixels
 from attrcls.data.loader import default_workers
 from attrcls.errors import ImageError
 
