@@ -1,4 +1,4 @@
-"""What happens with the Steps of a training: scores, the model kept, checkpoints, `metrics.csv`, the watcher told."""
+"""What happens with the Steps of a training: scores, the model kept, checkpoints, `metrics.csv`, `timings.csv`, the watcher told."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +22,8 @@ from attrcls.training.metrics import confusion_matrix
 from attrcls.training.tracking import Tracker
 from attrcls.types import Step
 
+TIMINGS = ("seconds", "images_per_second")
+
 
 class TrainView(Protocol):
     """What somebody who watches a training is told."""
@@ -36,7 +38,7 @@ class TrainView(Protocol):
         """After every step."""
 
     def epoch(self, row: Mapping[str, Any], *, best: bool) -> None:
-        """After every epoch: its row of `metrics.csv`, and whether it is the best so far."""
+        """After every epoch: its row of `metrics.csv` and `timings.csv`, and whether it is the best so far."""
 
 
 class Silent:
@@ -166,7 +168,10 @@ def _end_epoch(run: TrainRun, row: dict[str, Any], *, seconds: float) -> None:
 
 def _record_progress(run: TrainRun, *, seconds: float) -> None:
     state = run.state
-    run.folder.write_table("metrics.csv", pd.DataFrame(state.history))
+    history = pd.DataFrame(state.history)
+    # Apart, so that the same command gives the same bytes of metrics.csv on any day.
+    run.folder.write_table("metrics.csv", history.drop(columns=list(TIMINGS)))
+    run.folder.write_table("timings.csv", history[["epoch", *TIMINGS]])
     run.folder.write_status({
         "state": "running", **run.facts, "finished": None, "seconds": round(seconds, 1), "epochs_done": state.epoch, "best_epoch": state.best_epoch,
         "kept_epoch": state.epoch if run.plan.task.keep == "last" else state.best_epoch,
