@@ -86,7 +86,7 @@ def test_cards_that_disagree_about_classes_are_refused(tmp_path):
     for name, classes in (("a", "[x, y]"), ("b", "[y, x]")):
         (tmp_path / f"{name}.yaml").write_text(f"tables: [t.csv]\nattributes: {{kind: {{classes: {classes}}}}}\n")
     (tmp_path / "t.yaml").write_text("cards: [a.yaml, b.yaml]\nheads: [kind]\n")
-    with pytest.raises(UserError, match="cards a and b disagree about kind"):
+    with pytest.raises(UserError, match="cards a and b disagree about the classes of kind"):
         load_plan(str(tmp_path / "t.yaml"))
 
 

@@ -62,11 +62,13 @@ class AttributeSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"expected each class once, found {self.classes}")
+            raise ValueError(f"expected each class once, found {', '.join(self.classes)}")
         if any(not name.strip() for name in self.classes):
             raise ValueError("expected class names that are not blank")
         if self.cuts and (len(self.cuts) != len(self.classes) - 1 or self.cuts != sorted(set(self.cuts))):
-            raise ValueError(f"expected {len(self.classes) - 1} rising cut points for {len(self.classes)} classes, found {self.cuts}")
+            raise ValueError(
+                f"cuts: expected one number less than the {len(self.classes)} classes, rising; found {', '.join(f'{cut:g}' for cut in self.cuts)}"
+            )
         for raw, name in self.values.items():
             if name not in self.classes:
                 raise ValueError(f"values: {raw!r} maps to {name!r}, which is not one of the classes{suggest(name, self.classes)}")
@@ -88,7 +90,7 @@ class AttributeSpec(Spec):
         number = _number(cell)
         if self.cuts:
             if number is None or not math.isfinite(number):
-                raise ValueError(f"expected a number to be cut at {self.cuts}, found {raw!r}")
+                raise ValueError(f"expected a number to be cut at {', '.join(f'{cut:g}' for cut in self.cuts)}, found {raw!r}")
             return bisect.bisect_right(self.cuts, number)
         if number is not None and number.is_integer() and 0 <= number < len(self.classes) and not self._names_are_numbers():
             return int(number)

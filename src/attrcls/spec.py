@@ -124,11 +124,11 @@ def parse_assignment(assignment: str) -> tuple[str, Any]:
     """
     dotted, equals, text = assignment.partition("=")
     if not equals or not all(dotted.strip().split(".")):
-        raise UserError(f"--set {assignment!r}: expected KEY=VALUE, such as heads.age.weight=2")
+        raise UserError(f"--set {assignment}: expected KEY=VALUE, such as heads.age.weight=2")
     try:
         return dotted.strip(), yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a subclass of SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"--set {assignment!r}: the value is not valid YAML") from error
+        raise UserError(f"--set {assignment}: the value is not valid YAML; expected one such as 0.1, adamw or '[a, b]'") from error
 
 
 def with_value(raw: Mapping[str, Any], dotted: str, value: Any) -> dict[str, Any]:
@@ -166,21 +166,22 @@ class _StrictLoader(yaml.SafeLoader):
 
 def _explain(model: type[BaseModel], fault: ErrorDetails) -> str:
     path = [part for part in fault["loc"] if not _is_union_branch(part)]
-    key = ".".join(str(part) for part in path) or "the file"
+    key = ".".join(str(part) for part in path)
     found = fault.get("input")
     if fault["type"] == "extra_forbidden":
         known = _keys_at(model, path[:-1])
         return f"{key}: unknown key{suggest(str(path[-1]), known)} (known here: {', '.join(known)})"
     if fault["type"] == "missing":
         return f"{key}: this key is needed and not given"
-    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    # Where a rule spans several keys, its message names them, and there is no key to put before it.
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").split(", unable to parse")[0]
     expected = message if fault["type"] == "value_error" else f"expected {message}, found {_kind_of(found)}"
     choices = (fault.get("ctx") or {}).get("expected")
     if fault["type"] == "literal_error" and choices and isinstance(found, str):
         expected += suggest(found, [choice.strip("' ") for choice in choices.replace(" or ", ", ").split(",")])
     if fault["type"] == "string_type" and isinstance(found, bool):
         expected += "; YAML reads yes, no, on and off as booleans: put it in quotes"
-    return f"{key}: {expected}"
+    return f"{key}: {expected}" if key else expected
 
 
 def _is_union_branch(part: str | int) -> bool:

@@ -187,14 +187,14 @@ class Task(Spec):
     def _check(self) -> Self:
         if self.combine:
             if len(set(self.combine.order)) != len(self.combine.order):
-                raise ValueError(f"combine.order: expected each attribute once, found {self.combine.order}")
+                raise ValueError(f"combine.order: expected each attribute once, found {', '.join(self.combine.order)}")
             if self.combine.name in {*self.heads, *RESERVED_NAMES}:
                 raise ValueError(f"combine.name: {self.combine.name!r} is a head's name or reserved; choose another")
         for head in self.balance.heads if self.balance else ():
             if head not in self.heads:
                 raise ValueError(f"balance.heads: no head {head!r}{suggest(head, self.heads)} (heads: {', '.join(self.heads)})")
             if self.balance and self.balance.heads.count(head) > 1:
-                raise ValueError(f"balance.heads: expected each head once, found {self.balance.heads}")
+                raise ValueError(f"balance.heads: expected each head once, found {', '.join(self.balance.heads)}")
         if "code" in self.submission.values() and not self.combine:
             raise ValueError("submission: 'code' needs the task to have a `combine:`")
         return self
@@ -266,7 +266,8 @@ def _check_together(task: Task, cards: Mapping[str, Card], *, file: str) -> None
             owner, other = known.setdefault(name, (card.name, spec))
             if spec.classes != other.classes:
                 raise UserError(
-                    f"{file}: cards {owner} and {card.name} disagree about {name}: {other.classes} and {spec.classes}; "
+                    f"{file}: cards {owner} and {card.name} disagree about the classes of {name}: "
+                    f"{', '.join(other.classes)} there, {', '.join(spec.classes)} here; "
                     "use the same class names in the same order"
                 )
     wanted = [*task.heads, *(task.combine.order if task.combine else [])]

@@ -30,6 +30,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safetensors.safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118 (not a dict)
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; the run is not complete") from error
+        raise UserError(f"{path}: no such file; the run is not complete: put the file back, or train again") from error
     except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged, or not a safetensors file ({error})") from error
+        raise UserError(f"{path}: damaged, or not a safetensors file ({error}); put the file back, or train again") from error

@@ -18,7 +18,7 @@ def find_unreadable(manifest: Manifest, *, min_px: int, crop: bool) -> dict[int,
         try:
             read_image(paths[row], box=tuple(box) if crop and (box == box).all() else None, min_px=min_px)
         except ImageError as error:
-            return str(error)
+            return str(error).removeprefix(f"{paths[row]}: ")
         return None
 
     # Threads, not processes: the decoders release the interpreter's lock, and nothing has to travel.

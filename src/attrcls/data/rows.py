@@ -52,7 +52,9 @@ def read_rows(card: Card, root: Path) -> tuple[pd.DataFrame, npt.NDArray[np.bool
         frames.append(frame)
         readings.append(reading)
     if not frames:
-        raise UserError(f"card {card.name}: none of {', '.join(table.file for table in card.tables)} lies in {root}")
+        raise UserError(
+            f"card {card.name}: none of {', '.join(table.file for table in card.tables)} lies in {root}; name the folder that holds them: --data DIR"
+        )
     rows = pd.concat(frames, ignore_index=True)
     bad = np.concatenate([reading.bad for reading in readings])
     problems = [problem for reading in readings for problem in reading.problems]
@@ -119,7 +121,8 @@ def _file_paths(card: Card, cells: Sequence[str], image_root: PurePosixPath, roo
         names.append(name)
         fault = path_fault(name)
         if fault is None and not os.path.isfile(folder / name):
-            fault = f"no file {image_root / name} in {root}{_escaped_hint(name, folder)}" if os.path.isdir(folder) else f"no image folder {folder}"
+            absent = f"no file {image_root / name} in {root}{_escaped_hint(name, folder)}"
+            fault = absent if os.path.isdir(folder) else f"no image folder {folder}; name it under images: root: in the card"
         if fault is None and not card.images.follow_links and not inside.holds(folder / name):
             fault = _link_fault(image_root / name)
         if fault:

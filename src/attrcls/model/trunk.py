@@ -148,8 +148,11 @@ def _read_file(path: Path) -> StateDict:
             f"--weights {path}: holds something else than tensors, and reading that could run its maker's code; nothing was run. "
             "Ask for a state_dict, or a .safetensors file"
         ) from error
-    except Exception as error:  # torch raises many kinds, RuntimeError and EOFError among them
-        raise UserError(f"--weights {path}: not a readable state_dict (.pth, .pt or .safetensors): {type(error).__name__}") from error
+    except Exception as error:  # torch raises many kinds, RuntimeError, EOFError among them
+        raise UserError(
+            f"--weights {path}: expected a state_dict, found a file that cannot be read as one; write it with "
+            "torch.save(model.state_dict(), 'weights.pth'), or as .safetensors"
+        ) from error
     for wrapper in ("state_dict", "model", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]

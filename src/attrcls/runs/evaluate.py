@@ -114,7 +114,7 @@ def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | Non
         raise UserError(f"--split: expected one of {', '.join(SPLITS)}, found {chosen!r}")
     manifest = manifest.take(np.flatnonzero(splits == chosen))
     if not len(manifest):
-        raise UserError(f"{source}: no row belongs to the {chosen} split")
+        raise UserError(f"{source}: no row belongs to the {chosen} split; found rows of {', '.join(dict.fromkeys(splits)) or 'no split'}")
     frame = manifest.frame
     boxes = manifest.boxes() if model.description.box else None
     asked = PredictInput(pd.DataFrame({"path": frame["path"]}), "path", manifest.image_paths(), boxes)

@@ -45,10 +45,12 @@ def prepare_data(plan: Plan, data: Sequence[str | Path], *, on_error: OnError = 
     manifest, problems = build_manifest(plan.cards, roots, on_error=on_error)
     unreadable = find_unreadable(manifest, min_px=plan.task.image.resize_px, crop=plan.task.image.crop_boxes)
     if unreadable and on_error == "stop":
-        raise ProblemsError(f"{len(unreadable)} pictures cannot be read", list(unreadable.values()), fix=SKIP_ADVICE)
+        raise ProblemsError(
+            f"{len(unreadable)} {'picture' if len(unreadable) == 1 else 'pictures'} cannot be read", list(unreadable.values()), fix=SKIP_ADVICE
+        )
     manifest = manifest.take(np.array([row for row in range(len(manifest)) if row not in unreadable], dtype=np.int64))
     if not len(manifest):
-        raise UserError("no picture can be read")
+        raise UserError("no picture can be read: `attrcls data` lists why")
     manifest, duplicates = split_rows(plan, manifest)
     told = straddling_warning(duplicates.table(manifest)) if duplicates else None
     if limit is not None:
@@ -119,7 +121,7 @@ def check_labels(manifest: Manifest, *, heads: Sequence[str]) -> list[str]:
     """
     train = manifest.of_split("train")
     if not len(train):
-        raise UserError("no train row is left: every row belongs to validation or test")
+        raise UserError("no train row is left: every row belongs to validation or test; give some rows the split train, in the table or in the card")
     warnings = []
     for head in heads:
         counts = train.class_counts(head)
