@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SHOWN_PROBLEMS = 20
+# A cell may hold a hundred thousand characters; what is said of it must still be read.
+PROBLEM_CHARACTERS = 500
 
 
 class AttrclsError(Exception):
@@ -45,7 +47,15 @@ class Problem:
             where += f", row {self.row}"
         if self.column is not None:
             where += f", column {self.column}"
-        return f"{where}: {self.message}"
+        return shortened(f"{where}: {self.message}", PROBLEM_CHARACTERS)
+
+
+def shortened(text: str, characters: int) -> str:
+    """The text without its middle, where it is longer than so many characters: the start names the place, the end the fix."""
+    if len(text) <= characters:
+        return text
+    start, end = characters * 2 // 3, characters // 3
+    return f"{text[:start]} … {len(text) - start - end:,} characters … {text[-end:]}"
 
 
 class ProblemsError(UserError):

@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 import typer
 from rich.console import Console
 
-from attrcls.errors import AttrclsError
+from attrcls.errors import AttrclsError, shortened
 
 ROWS_FAILED = 3
 INTERRUPTED = 130
+LINE_CHARACTERS = 2000
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 # Results go to stdout, all that is said about them to stderr. Markup and emoji are off: names come from users' files.
@@ -45,13 +46,13 @@ def reported(command: CommandT) -> CommandT:
 def say_error(text: str) -> None:
     """An error, with its first line marked."""
     err.print("error: ", style="bold red", end="")
-    err.print(text)
+    err.print("\n".join(shortened(line, LINE_CHARACTERS) for line in text.split("\n")))
 
 
 def warn(text: str) -> None:
     """Something to know that stops nothing."""
     err.print("warning: ", style="bold yellow", end="")
-    err.print(text)
+    err.print(shortened(text, LINE_CHARACTERS))
 
 
 def count(number: int, noun: str) -> str:
