@@ -9,6 +9,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
+
+# The same examples each time, so that a failure in one place is a failure everywhere; nothing is timed.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.load_profile("steady")
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220)}
 CARD = """\
@@ -111,6 +116,12 @@ def shared_squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("squares")
     draw_squares(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for properties that write a file over and over: a new folder for each example would take most of the time."""
+    return tmp_path_factory.mktemp("scratch")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from attrcls.data.tables import find_column, read_table, write_table
 from attrcls.errors import AttrclsError, ProblemsError, UserError
@@ -231,3 +233,21 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, ending, monkeypatch):
         write_table(typed_table(), path)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == [path.name]
+
+
+# Any text a cell can hold: no half surrogates, which no file can. A text table cannot hold NUL either, and says so when read.
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8) | st.sampled_from(TRICKY)
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=6).filter(str.strip)
+names |= st.sampled_from(["a;b", "c|d;e", "f\tg", "\ufeffh", "GIF89a", "%PDF-", "<html", 'q"x', "i,j"])
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+@settings(max_examples=60)
+@given(columns=st.lists(names, unique=True, min_size=1, max_size=4), rows=st.integers(1, 5), data=st.data())
+def test_every_text_cell_comes_back_as_it_was_written(scratch, ending, columns, rows, data):
+    table = pd.DataFrame({name: data.draw(st.lists(texts, min_size=rows, max_size=rows)) for name in columns}, dtype=str)
+    file = scratch / f"table{ending}"
+    write_table(table, file)
+    again = read_table(file)
+    assert list(again.columns) == columns
+    assert cells(again) == table.to_numpy(dtype=object).tolist()

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attrcls.data.cells import escape_table, unescape_table
-from attrcls.data.delimited import TableFormat, check_names, find_format, read_delimited
+from attrcls.data.delimited import SEPARATORS, TableFormat, check_names, find_format, read_delimited
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.files import write_with
 
@@ -210,9 +210,21 @@ JSON_AS_TEXT = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
-    # The csv module does not quote a lone carriage return, and no reader, ours included, would keep that cell in one piece.
-    if b"\r" in path.read_bytes():
+    # The csv module does not quote a lone carriage return, and no reader, ours included, would keep that cell in one piece;
+    # and an unquoted name such as `a;b` would be taken for two.
+    if b"\r" in path.read_bytes() or not _is_plain_header(table, path):
         table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+
+def _is_plain_header(table: pd.DataFrame, path: Path) -> bool:
+    """Whether the unquoted names are taken for what they are: comma-separated text, not another separator's or another kind of file."""
+    header = table.head(0).to_csv(index=False)
+    if any(separator in header for separator in SEPARATORS[1:]):
+        return False
+    try:
+        return find_format(header.encode(), file=path).encoding == "utf-8"
+    except UserError:
+        return False
 
 
 def _write_jsonl(table: pd.DataFrame, path: Path) -> None:
