@@ -38,3 +38,29 @@ def test_what_is_outside_its_range_is_refused():
         MASK18.decode([18])
     with pytest.raises(UserError, match="'age' is not among"):
         MASK18.encode({"mask": [0], "gender": [1]})
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(0, 12), st.data())
+def test_rows_of_any_labels_come_back_and_a_row_that_misses_one_comes_back_missing(radices, rows, data):
+    combiner = Combiner("code", tuple(f"a{i}" for i in range(len(radices))), tuple(radices))
+    labels = {
+        attribute: np.array(data.draw(st.lists(st.integers(-1, radix - 1), min_size=rows, max_size=rows)), dtype=np.int64)
+        for attribute, radix in zip(combiner.order, radices, strict=True)
+    }
+    missing = np.logical_or.reduce([column == -1 for column in labels.values()])
+    codes = combiner.encode(labels)
+    assert codes.shape == (rows,)
+    assert ((codes == -1) == missing).all()
+    assert ((codes >= -1) & (codes < combiner.size)).all()
+    for attribute, column in combiner.decode(codes).items():
+        assert column.tolist() == np.where(missing, -1, labels[attribute]).tolist()
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(-40, 8_000))
+def test_a_code_outside_the_range_is_refused_and_none_inside(radices, code):
+    combiner = Combiner("code", tuple(f"a{i}" for i in range(len(radices))), tuple(radices))
+    if -1 <= code < combiner.size:
+        assert all(-1 <= int(column[0]) < radix for column, radix in zip(combiner.decode([code]).values(), radices, strict=True))
+    else:
+        with pytest.raises(UserError, match=f"expected 0 to {combiner.size - 1}"):
+            combiner.decode([code])

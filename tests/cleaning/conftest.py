@@ -9,7 +9,7 @@ import pytest
 from attrcls.data.manifest import Manifest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def manifest_of():
     """Make a manifest of `attribute=(class names, targets)`, all rows in the train split, optionally in groups."""
     return _manifest_of

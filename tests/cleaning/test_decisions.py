@@ -2,8 +2,11 @@
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from attrcls.cleaning.decisions import apply_decisions, read_decisions
+from attrcls.data.tables import write_table
 from attrcls.errors import ProblemsError, UserError
 from attrcls.types import MISSING
 
@@ -107,3 +110,65 @@ def test_a_partial_manifest_passes_over_decisions_on_rows_that_it_lacks(tmp_path
     assert len(read_decisions(write(tmp_path, GOOD), few, partial=True)) == 2
     with pytest.raises(ProblemsError):
         read_decisions(write(tmp_path, GOOD), few)
+
+
+CLASSES = {"colour": ["red", "grün, dunkel", 'the "blue"'], "size": ["1", "NA"]}
+COLUMNS = ["card", "row_id", "path", "head", "given_label", "suggested_label", "decision", "new_label"]
+
+
+@st.composite
+def decided(draw):
+    """Targets per head, and a decision on some of the labels: (row, head, decision, index of the class to relabel to)."""
+    rows = draw(st.integers(1, 8))
+    targets = {head: draw(st.lists(st.integers(-1, len(names) - 1), min_size=rows, max_size=rows)) for head, names in CLASSES.items()}
+    labels = [(row, head) for head in CLASSES for row in range(rows) if targets[head][row] != MISSING]
+    chosen = draw(st.lists(st.sampled_from(labels), unique=True)) if labels else []
+    found = []
+    for row, head in chosen:
+        other = draw(st.sampled_from([index for index in range(len(CLASSES[head])) if index != targets[head][row]]))
+        found.append((row, head, draw(st.sampled_from(["keep", "drop_label", "relabel"])), other))
+    return targets, found
+
+
+def cells_of(manifest, targets, decision, *, proposed):
+    """A decision as a row of a file; the class to relabel to stands in one of two columns."""
+    row, head, what, other = decision
+    names, new = CLASSES[head], CLASSES[head][other] if what == "relabel" else ""
+    known = [manifest.frame[column].iat[row] for column in ("card", "row_id", "path")]
+    return [*known, head, names[targets[head][row]], new if proposed else "", what, "" if proposed else new]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+@settings(max_examples=25)
+@given(drawn=decided(), proposed=st.booleans(), chance=st.randoms(use_true_random=False))
+def test_what_was_decided_is_what_is_done_whatever_the_files_order(manifest_of, scratch, ending, drawn, proposed, chance):
+    targets, decisions = drawn
+    manifest = manifest_of(**{head: (CLASSES[head], values) for head, values in targets.items()})
+    rows = [cells_of(manifest, targets, decision, proposed=proposed) for decision in decisions]
+    expected = {head: list(values) for head, values in targets.items()}
+    for row, head, what, other in decisions:
+        if what != "keep":
+            expected[head][row] = other if what == "relabel" else MISSING
+    for name, ordered in (("one", rows), ("other", chance.sample(rows, len(rows)))):
+        file = scratch / f"{name}{ending}"
+        if not rows and ending == ".jsonl":  # it has no header to stand alone
+            continue
+        write_table(pd.DataFrame(ordered, columns=COLUMNS, dtype=str), file)
+        changed, done = apply_decisions(manifest, read_decisions(file, manifest))
+        assert {head: changed.targets(head).tolist() for head in expected} == expected
+        assert int(done[["dropped", "relabelled", "kept"]].to_numpy().sum()) == len(rows)
+
+
+@settings(max_examples=40)
+@given(drawn=decided().filter(lambda drawn: bool(drawn[1])), data=st.data())
+def test_a_file_with_one_foreign_row_is_refused_whole(manifest_of, scratch, drawn, data):
+    targets, decisions = drawn
+    manifest = manifest_of(**{head: (CLASSES[head], values) for head, values in targets.items()})
+    rows = [cells_of(manifest, targets, decision, proposed=False) for decision in decisions]
+    number = data.draw(st.integers(0, len(rows) - 1))
+    rows[number][data.draw(st.sampled_from([0, 1, 2, 3, 4, 6]))] += "x"
+    file = scratch / "decisions.csv"
+    write_table(pd.DataFrame(rows, columns=COLUMNS, dtype=str), file)
+    with pytest.raises(ProblemsError) as caught:
+        read_decisions(file, manifest)
+    assert [problem.row for problem in caught.value.problems] == [number + 1]

@@ -1,10 +1,14 @@
 """Verdicts from audits: reasons, group and combination checks, the floor."""
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from attrcls.cleaning.audit import HeadAudit, join
+from attrcls.cleaning.decisions import apply_decisions, read_decisions
 from attrcls.cleaning.roles import units_of
 from attrcls.cleaning.verdicts import VERDICT_COLUMNS, value_table, verdict_table
+from attrcls.data.tables import write_table
 from attrcls.task import CleanSpec
 from attrcls.types import MISSING
 
@@ -98,3 +102,27 @@ def test_joined_methods_rank_by_the_mean_rank_and_suspect_as_many_as_they_do_on_
     joined = join(aum, confident)
     np.testing.assert_allclose(joined.score, [1 / 6, 1 / 6, 2 / 3, 1.0])
     assert joined.suspect.tolist() == [True, True, False, False]
+
+
+@settings(max_examples=40)
+@given(
+    targets=st.lists(st.integers(-1, 2), min_size=1, max_size=40).filter(lambda targets: max(targets) >= 0),
+    share=st.floats(0, 1),
+    rows=st.integers(0, 10),
+    data=st.data(),
+)
+def test_written_verdicts_are_read_and_done_and_no_class_falls_below_its_floor(manifest_of, scratch, targets, share, rows, data):
+    manifest = manifest_of(colour=(["red", "green", "blue"], targets))
+    labelled = sum(target != MISSING for target in targets)
+    suspect = data.draw(st.sets(st.integers(0, labelled - 1)))
+    spec = CleanSpec(floor_share=share, floor_rows=rows)
+    table = verdict_table(manifest, {"colour": audit_of(manifest, "colour", suspect=suspect)}, spec, constant=())
+    file = scratch / "verdicts.csv"
+    write_table(table, file)
+    decisions = read_decisions(file, manifest)
+    assert len(decisions) == len(table) == len(suspect)
+    changed, _ = apply_decisions(manifest, decisions)
+    before, after = manifest.class_counts("colour"), changed.class_counts("colour")
+    assert (before - after <= before * share + 1e-9).all()
+    assert ((after >= rows) | (after == before)).all()
+    assert (changed.targets("colour")[manifest.targets("colour") == MISSING] == MISSING).all()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from attrcls.data.balance import balance_rows
+from attrcls.data.balance import EQUAL, balance_rows, wanted_shares
 from attrcls.errors import UserError
 
 
@@ -208,3 +208,44 @@ def test_balancing_never_moves_the_shares_further_off(table, cap):
         return total
 
     assert divergence(weights) <= divergence(np.ones(len(cards))) + 1e-9
+
+
+@settings(max_examples=60)
+@given(tables(), st.floats(1, 12), st.floats(0, 1))
+def test_it_says_that_the_shares_are_reached_just_where_they_are(table, cap, strength):
+    targets, classes, _ = table
+    balance = balance_rows(targets, classes, cap=cap, strength=strength)
+    reached = True
+    for head, labels in targets.items():
+        if not (labels >= 0).any():
+            continue
+        counts = np.bincount(labels[labels >= 0], minlength=classes[head])
+        found = shares(labels, balance.weights, classes[head])
+        assert balance.off[head] == pytest.approx(found - wanted_shares(counts.astype(float), strength=strength), abs=1e-9)
+        reached &= bool(np.abs(balance.off[head]).max() <= EQUAL)
+    assert balance.converged == reached
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(2, 3), min_size=1, max_size=3), st.lists(st.integers(0, 26), max_size=60))
+def test_where_every_combination_occurs_all_attributes_are_made_equal_at_once(sizes, more):
+    combinations = np.stack([axis.ravel() for axis in np.indices(sizes)])
+    rows = np.concatenate([np.arange(combinations.shape[1]), np.array(more, dtype=np.int64) % combinations.shape[1]])
+    targets = {f"h{place}": labels[rows] for place, labels in enumerate(combinations)}
+    balance = balance_rows(targets, {head: sizes[place] for place, head in enumerate(targets)}, cap=1e6)
+    assert balance.converged
+    for place, labels in enumerate(targets.values()):
+        assert shares(labels, balance.weights, sizes[place]) == pytest.approx(1 / sizes[place], abs=EQUAL)
+
+
+@settings(max_examples=40)
+@given(tables(), st.floats(1, 12), st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_does_not_matter_and_equal_rows_weigh_the_same(table, cap, chance):
+    targets, classes, cards = table
+    weights = balance_rows(targets, classes, cap=cap, strata=cards).weights
+    order = np.array(chance.sample(range(len(cards)), len(cards)))
+    shuffled = balance_rows({head: labels[order] for head, labels in targets.items()}, classes, cap=cap, strata=cards[order]).weights
+    assert shuffled == pytest.approx(weights[order], abs=1e-9)
+    for cell in set(zip(*targets.values(), cards, strict=True)):
+        same = np.logical_and.reduce([labels == label for labels, label in zip((*targets.values(), cards), cell, strict=True)])
+        assert np.ptp(weights[same]) == 0

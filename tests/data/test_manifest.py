@@ -3,6 +3,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from attrcls.card import Card
 from attrcls.data.manifest import build_manifest
@@ -197,3 +199,55 @@ def test_a_table_in_another_encoding_is_read_where_the_card_says_so(tmp_path):
     write_pack(tmp_path, "")
     (tmp_path / "t.csv").write_bytes("file,kind\na.jpg,bête\n".encode("latin-1"))
     assert build_manifest({"pack": card}, {"pack": tmp_path})[0].targets("kind").tolist() == [1]
+
+
+ROWS = st.tuples(
+    st.sampled_from(["a.jpg", "b.jpg", "c.jpg", "sub/d.jpg", "gone.jpg", "", "../t.csv"]),
+    st.sampled_from(["cat", "dog", "1", "", "bird"]),
+    st.sampled_from(["3", "10", "9.5", "", "old?"]),
+    st.sampled_from(["ann", "bob", "", "가"]),
+    st.sampled_from(["train", "val", "test", "", "Test", "never"]),
+)
+KINDS, SPLITS = {"cat": 0, "dog": 1, "1": 1, "": MISSING}, {"train": "train", "val": "val", "test": "test", "Test": "test", "": ""}
+AGES = {"3": 0, "9.5": 0, "10": 1, "": MISSING}
+
+
+@settings(max_examples=60)
+@given(rows=st.lists(ROWS, min_size=1, max_size=10))
+def test_every_row_of_a_table_is_in_the_manifest_or_its_fault_is_told(scratch, rows):
+    folder = write_pack(
+        scratch, "file,kind,age,who,part\n" + "".join(f"{','.join(row)}\n" for row in rows),
+        pictures=("a.jpg", "b.jpg", "c.jpg", "sub/d.jpg"),
+    )  # fmt: skip
+    roots, cards = {"pack": folder}, {"pack": make_card(group="who", split="part")}
+    seen: set[str] = set()
+    faulty, usable = set(), []
+    for number, (file, kind, age, who, part) in enumerate(rows, start=1):
+        if file in ("gone.jpg", "", "../t.csv") or kind not in KINDS or age not in AGES or part not in SPLITS or file in seen:
+            faulty.add(number)
+        else:
+            usable.append((f"img/{file}", KINDS[kind], AGES[age], f"pack:{who}" if who else "", SPLITS[part]))
+        # Even where the first row of a picture is faulty: which of the two is right is for people to say.
+        seen.add(file)
+    splits_of: dict[str, set[str]] = {}
+    for *_, group, split in usable:
+        splits_of.setdefault(group, set()).add(split or "train")
+    # Of a group in several splits the rows of the last of train, val, test stay.
+    last = {group: max(found, key=["train", "val", "test"].index) for group, found in splits_of.items()}
+    kept = [row for row in usable if not row[3] or (row[4] or "train") == last[row[3]]]
+    straddling = sum(bool(group) and len(found) > 1 for group, found in splits_of.items())
+    if not kept:
+        with pytest.raises(ProblemsError, match="no usable row"):
+            build_manifest(cards, roots, on_error="skip")
+        return
+    manifest, problems = build_manifest(cards, roots, on_error="skip")
+    frame = manifest.frame
+    found = zip(frame["path"], manifest.targets("kind").tolist(), manifest.targets("age").tolist(), frame["group"], frame["split"], strict=True)
+    assert list(found) == kept
+    assert frame["row_id"].is_unique
+    assert {problem.row for problem in problems} - {None} == faulty
+    assert sum(problem.row is None for problem in problems) == straddling
+    if problems:
+        with pytest.raises(ProblemsError) as caught:
+            build_manifest(cards, roots)
+        assert caught.value.problems == problems

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attrcls.data.manifest import Manifest
-from attrcls.data.split import split_manifest
+from attrcls.data.split import PARTS, fold_rows, split_manifest
 from attrcls.errors import UserError
 
 
@@ -81,3 +81,51 @@ def test_no_group_ever_straddles_and_both_sides_have_rows(sizes, share, seed):
     frame = split_manifest(make_manifest(len(groups), groups=groups), share=share, seed=seed).frame
     assert frame.groupby("group")["split"].nunique().max() == 1
     assert {"train", "val"} == set(frame["split"])
+
+
+@settings(max_examples=40)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["", "train", "test"]), st.integers(-1, 2)), min_size=2, max_size=80),
+    share=st.floats(0.05, 0.6),
+    seed=st.integers(0, 5),
+)
+def test_every_row_gets_just_one_split_given_ones_stay_and_the_same_seed_gives_the_same(rows, share, seed):
+    given_splits = {group: split for group, split, _ in rows}
+    manifest = make_manifest(
+        len(rows), groups=[f"c:{group}" for group, *_ in rows], splits=[given_splits[group] for group, *_ in rows], kinds=[kind for *_, kind in rows]
+    )
+    before = manifest.frame.copy()
+    if len({group for group, split in given_splits.items() if split != "test"}) == 1:
+        with pytest.raises(UserError, match="expected at least 2 train groups"):
+            split_manifest(manifest, share=share, seed=seed)
+        return
+    frame = split_manifest(manifest, share=share, seed=seed).frame
+    pd.testing.assert_frame_equal(manifest.frame, before)
+    pd.testing.assert_frame_equal(frame.drop(columns="split"), before.drop(columns="split"))
+    assert set(frame["split"]) <= {"train", "val", "test"}
+    assert ((frame["split"] == "test") == (before["split"] == "test")).all()
+    assert frame.groupby("group")["split"].nunique().max() == 1
+    assert frame["split"].tolist() == split_manifest(manifest, share=share, seed=seed).frame["split"].tolist()
+
+
+@settings(max_examples=40)
+@given(kinds=st.lists(st.integers(-1, 2), min_size=2, max_size=150), share=st.floats(0.01, 0.99), seed=st.integers(0, 5))
+def test_the_held_back_share_is_met_to_within_a_twentieth_of_the_rows(kinds, share, seed):
+    held = (split_manifest(make_manifest(len(kinds), kinds=kinds), share=share, seed=seed).frame["split"] == "val").sum()
+    if len(kinds) < PARTS:
+        assert held == min(len(kinds) - 1, max(1, round(share * len(kinds))))
+    else:
+        parts = min(PARTS - 1, max(1, round(share * PARTS)))
+        assert parts * (len(kinds) // PARTS) <= held <= parts * -(-len(kinds) // PARTS)
+
+
+@settings(max_examples=40)
+@given(rows=st.lists(st.tuples(st.integers(0, 20), st.integers(-1, 2)), min_size=1, max_size=60), folds=st.integers(2, 6), seed=st.integers(0, 5))
+def test_folds_part_all_rows_and_no_group(rows, folds, seed):
+    manifest = make_manifest(len(rows), groups=[f"c:{group}" for group, _ in rows], kinds=[kind for _, kind in rows])
+    of_row = fold_rows(manifest, folds=folds, seed=seed)
+    groups = manifest.frame["group"]
+    assert of_row.shape == (len(rows),)
+    assert set(of_row.tolist()) <= set(range(min(folds, groups.nunique())))
+    assert pd.Series(of_row).groupby(groups).nunique().max() == 1
+    assert of_row.tolist() == fold_rows(manifest, folds=folds, seed=seed).tolist()

@@ -84,3 +84,23 @@ def test_any_input_keeps_its_rows_their_order_and_its_cells(names, status):
     assert table.columns.is_unique
     assert table.iloc[:, : asked.table.shape[1]].to_numpy().tolist() == asked.table.to_numpy().tolist()
     assert table["status"].tolist() == status
+
+
+OUTPUTS = ["a", "a_confidence", "a_p_x", "a_p_y", "b", "b_confidence", "b_p_p", "b_p_q", "b_p_r", "ans", "status", "error"]
+
+
+@settings(max_examples=60)
+@given(
+    names=st.lists(st.sampled_from(["", " ", "ImageID", "n", *(f"{name}{end}" for name in OUTPUTS for end in ("", "_input", "_input_input"))]),
+                   unique=True, min_size=1, max_size=16),
+    status=st.lists(st.sampled_from(["ok", "missing"]), min_size=1, max_size=4),
+)  # fmt: skip
+def test_input_columns_are_kept_though_every_one_is_named_like_an_output(names, status):
+    cells = {name: [f"{name}/{row}" for row in range(len(status))] for name in names}
+    asked, predictions = make({**cells, "ImageID": [str(row) for row in range(len(status))]}, status)
+    table = prediction_table(asked, predictions, classes=CLASSES, combiner=CODE, probabilities=True)
+    assert list(table.columns[-len(OUTPUTS) :]) == OUTPUTS
+    assert table.columns.is_unique
+    assert table.iloc[:, : -len(OUTPUTS)].to_numpy().tolist() == asked.table.to_numpy().tolist()
+    assert [(name, kept) for name, kept in zip(asked.table.columns, table.columns, strict=False) if name not in OUTPUTS and name != kept] == []
+    assert table["a"].isna().tolist() == [each != "ok" for each in status]
