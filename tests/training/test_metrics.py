@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from attrcls.combine import Combiner
@@ -56,3 +58,61 @@ def test_the_code_is_scored_over_its_own_classes_where_all_its_heads_are_predict
     assert scores["code/top1"] == pytest.approx(2 / 3)
     assert scores["code/f1"] == pytest.approx(oracle.f1_score([0, 3, 3], [0, 3, 2], average="macro", zero_division=0))
     assert "code/top1" not in score_all({"a": predicted["a"]}, targets, classes={"a": 2}, combiner=combiner)
+
+
+@st.composite
+def heads(draw, most_rows=30):
+    """Predicted and given classes of two heads, with their class counts: absent classes, single ones, no label at all, one row."""
+    rows = draw(st.integers(1, most_rows))
+    classes = {"a": draw(st.integers(1, 6)), "b": draw(st.integers(1, 3))}
+    # The largest class that occurs, so that one class alone, or none, is not rare.
+    column = {name: st.integers(-1, draw(st.integers(-1, count - 1))) for name, count in classes.items()}
+    targets = {name: np.array(draw(st.lists(column[name], min_size=rows, max_size=rows))) for name in classes}
+    predicted = {name: np.array(draw(st.lists(st.integers(0, count - 1), min_size=rows, max_size=rows))) for name, count in classes.items()}
+    return predicted, targets, classes
+
+
+def oracle_scores(predicted, targets):
+    """scikit-learn's scores over the rows with a label, NaN where there is none."""
+    known = targets >= 0
+    if not known.any():
+        return dict.fromkeys(("top1", "precision", "recall", "f1"), np.nan)
+    both = {"y_true": targets[known], "y_pred": predicted[known]}
+    macro = {"average": "macro", "zero_division": 0}
+    return {
+        "top1": oracle.accuracy_score(**both), "precision": oracle.precision_score(**both, **macro),
+        "recall": oracle.recall_score(**both, **macro), "f1": oracle.f1_score(**both, **macro),
+    }  # fmt: skip
+
+
+@settings(max_examples=100)
+@given(heads())
+def test_whatever_occurs_all_scores_are_scikit_learns(drawn):
+    predicted, targets, classes = drawn
+    combiner = Combiner("code", ("a", "b"), (classes["a"], classes["b"]))
+    scores = score_all(predicted, targets, classes=classes, combiner=combiner)
+    expected = {head: oracle_scores(predicted[head], targets[head]) for head in classes}
+    for head, metrics in expected.items():
+        for name, value in metrics.items():
+            assert scores[f"{head}/{name}"] == pytest.approx(value, abs=1e-6, nan_ok=True)
+    for name in ("top1", "f1"):
+        known = [metrics[name] for metrics in expected.values() if not np.isnan(metrics[name])]
+        assert scores[f"mean/{name}"] == pytest.approx(np.mean(known) if known else np.nan, abs=1e-6, nan_ok=True)
+    both = (targets["a"] >= 0) & (targets["b"] >= 0)
+    given_code = np.where(both, targets["a"] * classes["b"] + targets["b"], -1)
+    code = oracle_scores(predicted["a"] * classes["b"] + predicted["b"], given_code)
+    assert [scores["code/top1"], scores["code/f1"]] == pytest.approx([code["top1"], code["f1"]], abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.filterwarnings("ignore:A single label was found")
+@settings(max_examples=60)
+@given(heads())
+def test_a_confusion_matrix_counts_every_labelled_row_once_and_is_scikit_learns(drawn):
+    predicted, targets, classes = drawn
+    for head, count in classes.items():
+        matrix = confusion_matrix(predicted[head], targets[head], classes=count)
+        known = targets[head] >= 0
+        expected = np.zeros((count, count), dtype=int)
+        if known.any():
+            expected = oracle.confusion_matrix(targets[head][known], predicted[head][known], labels=range(count))
+        assert matrix.tolist() == expected.tolist()
