@@ -96,3 +96,10 @@ def test_an_override_reaches_any_depth_and_leaves_the_original_alone():
 def test_an_override_that_is_no_assignment_is_refused(bad):
     with pytest.raises(UserError, match="--set"):
         parse_assignment(bad)
+
+
+@pytest.mark.parametrize("key", ["a[b", "str", "XSpec", "\x1b[31m"])
+def test_an_unknown_key_that_looks_like_a_type_is_told_as_it_stands(key):
+    with pytest.raises(ProblemsError, match="unknown key") as caught:
+        parse_spec(Outer, {"title": "x", "inner": {key: 1}, key: 2}, file="x.yaml")
+    assert [problem.message.partition(": ")[0] for problem in caught.value.problems] == [f"inner.{key}", key]

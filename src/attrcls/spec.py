@@ -165,7 +165,9 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _explain(model: type[BaseModel], fault: ErrorDetails) -> str:
-    path = [part for part in fault["loc"] if not _is_union_branch(part)]
+    # An unknown key is a stranger's text, and may look like a type.
+    unknown = fault["loc"][-1:] if fault["type"] == "extra_forbidden" else ()
+    path = [part for part in fault["loc"][: len(fault["loc"]) - len(unknown)] if not _is_union_branch(part)] + list(unknown)
     key = ".".join(str(part) for part in path)
     found = fault.get("input")
     if fault["type"] == "extra_forbidden":

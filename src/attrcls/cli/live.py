@@ -89,11 +89,11 @@ def train_view() -> Iterator[EpochLines]:
         yield EpochLines(err, None)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TextColumn("{task.fields[left]}", markup=False),
     )
     with Progress(*columns, console=err, transient=True) as progress:
         yield EpochLines(progress.console, progress)
@@ -113,7 +113,7 @@ def image_progress() -> Iterator[Any]:
     if not err.is_terminal:
         yield lambda images: lambda done: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}", markup=False))
     with Progress(*columns, console=err, transient=True) as progress:
 
         def started(images: int) -> Any:

@@ -2,11 +2,13 @@
 
 import errno
 import functools
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from attrcls.errors import AttrclsError, shortened
 
@@ -15,9 +17,30 @@ INTERRUPTED = 130
 LINE_CHARACTERS = 2000
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
-# Results go to stdout, all that is said about them to stderr. Markup and emoji are off: names come from users' files.
-out = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
-err = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
+# What a terminal obeys instead of showing: control characters but newline and tab, the second half of Latin-1's among them; what
+# turns the direction of text, so that it reads as something else; line ends of Unicode; and halves of pairs, which no encoding takes.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def harmless(text: str) -> str:
+    """The text with every character that a terminal would obey written out, such as `\\x1b`."""
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+class _HarmlessConsole(Console):
+    """A console on which text only shows: names come from strangers' files, so no markup, emoji or control character of theirs counts."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """What every text, and every cell of a table, goes through on its way to the screen."""
+        return super().render_str(harmless(text), **options)
+
+
+# Results go to stdout, all that is said about them to stderr.
+out = _HarmlessConsole()
+err = _HarmlessConsole(stderr=True)
 
 
 def reported(command: CommandT) -> CommandT:
