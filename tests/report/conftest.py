@@ -68,7 +68,7 @@ def build_run(
     config = {
         "task": {"name": "toy", "title": "Toy task", "cards": [{"card": "toy"}], "heads": {head: {"loss": "focal"} for head in heads}, "seed": 7},
         "cards": {"toy": facts},
-        "run": {"image_roots": {"toy": str(folder / "images")}, "weights_loaded": "resnet18 from ImageNet, 120 of 122 tensors"},
+        "run": {"weights_loaded": "resnet18 from ImageNet, 120 of 122 tensors"},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
     _write_json(folder / "status.json", _status(len(val_loss), status or {}))

@@ -126,7 +126,7 @@ def test_worst_errors_show_their_pictures(make_run):
     (run / "images").mkdir()
     for row in range(8, 13):
         Image.fromarray(np.full((20, 30, 3), row * 20, dtype=np.uint8)).save(run / f"images/{row}.png")
-    path = write_report(run)
+    path = write_report(run, image_roots={"toy": run / "images"})
     pictures = [attributes for tag, attributes in outline(path).tags if tag == "img"]
     assert len(pictures) == 3
     assert "not found" not in text_of(path)

@@ -33,6 +33,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the run in --out")] = False,
     decisions: Annotated[Path | None, typer.Option(help="verdicts.csv or decisions.csv, applied to the train split")] = None,
     wandb: Annotated[str | None, typer.Option("--wandb", metavar="[PROJECT]", help="track with Weights & Biases")] = None,
+    wandb_system: Annotated[bool, typer.Option("--wandb-system", help="tell it of the machine, user, program, packages and git, too")] = False,
 ) -> None:
     """Train one model with a head per attribute."""
     from attrcls.cli.live import train_view
@@ -50,7 +51,7 @@ def train(
                 task, data=data, out=out_dir, heads=heads.split(",") if heads else (), overrides=overrides,
                 changes=changes, device=device, precision=precision,
                 workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite, decisions=decisions,
-                wandb_project=wandb, view=view,
+                wandb_project=wandb, wandb_system=wandb_system, view=view,
             )  # fmt: skip
     except KeyboardInterrupt:
         say_error("interrupted; go on from the last finished epoch with the same command and --resume")

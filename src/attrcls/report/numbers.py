@@ -93,7 +93,6 @@ class RunNumbers:
     validation_rows: int
     validation_groups: int
     expected_rows: int
-    roots: Mapping[str, str]
     balance: BalanceNumbers | None = None
     slices: tuple[Slice, ...] = ()
     intervals: Mapping[str, Interval] = field(default_factory=dict)
@@ -122,7 +121,6 @@ def read_numbers(run: Path, *, worst: int = 24) -> RunNumbers:
     """
     files = read_run(run)
     task = files.config.get("task") or {}
-    settings = files.config.get("run") or {}
     validation = files.validation
     return RunNumbers(
         name=run.resolve().name,
@@ -135,7 +133,6 @@ def read_numbers(run: Path, *, worst: int = 24) -> RunNumbers:
         validation_rows=len(validation),
         validation_groups=count_groups(validation),
         expected_rows=int((files.splits["split"] == "val").sum()),
-        roots={str(card): str(root) for card, root in (settings.get("image_roots") or {}).items()},
         balance=read_balance(files),
         slices=_read_slices(files),
         intervals=_read_intervals(files),

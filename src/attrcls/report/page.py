@@ -18,7 +18,7 @@ from attrcls.report.advice import advise
 from attrcls.report.figures import draw_balance, draw_class_counts, draw_confusions, draw_curves
 from attrcls.report.numbers import HeadNumbers, RunNumbers, read_numbers
 from attrcls.report.templates import load_templates
-from attrcls.report.thumbnails import make_thumbnails
+from attrcls.report.thumbnails import PictureFolders, make_thumbnails, picture_folders
 from attrcls.slices import Slice
 
 # Of each head.
@@ -30,8 +30,8 @@ UNTOLD = ("name", "title", "cards", "heads", "combine", "submission")
 def write_report(run: Path, out: Path | None = None, *, image_roots: Mapping[str, Path] | None = None, worst: int = 24) -> Path:
     """Write the report of the run directory `run` to `out` (default: `report.html` in it), and return where it lies.
 
-    `image_roots` says where a card's pictures lie now, if not where they lay in training; `worst` is the number of
-    mistakes shown per head.
+    `image_roots` says where a card's data folder lies, for the pictures of mistakes; `worst` is the number of mistakes shown
+    per head.
 
     Raises:
         UserError: `run` is no run directory, is half there, or was written in an unknown format.
@@ -39,8 +39,7 @@ def write_report(run: Path, out: Path | None = None, *, image_roots: Mapping[str
     """
     out = out or run / "report.html"
     numbers = read_numbers(run, worst=worst)
-    roots = {card: Path(root) for card, root in numbers.roots.items()} | dict(image_roots or {})
-    write_text(out, render_report(numbers, roots=roots))
+    write_text(out, render_report(numbers, roots=image_roots or {}))
     return out
 
 
@@ -57,13 +56,18 @@ def render_report(numbers: RunNumbers, *, roots: Mapping[str, Path]) -> str:
         task=task,
         title=task.get("title") or task.get("name") or numbers.name,
         figures=_draw_figures(numbers),
-        thumbnails=make_thumbnails([mistake for head in numbers.heads for mistake in head.mistakes], roots=roots),
+        thumbnails=make_thumbnails([mistake for head in numbers.heads for mistake in head.mistakes], folders=_picture_folders(numbers, roots)),
         settings=_list_settings(numbers, task),
         slices=_list_slices(numbers),
         advice=advise(numbers),
     )
     # JSON can carry half a surrogate pair in a name, which no file can.
     return html.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _picture_folders(numbers: RunNumbers, roots: Mapping[str, Path]) -> dict[str, PictureFolders]:
+    cards = numbers.config.get("cards") or {}
+    return {name: picture_folders(cards.get(name) or {}, root) for name, root in roots.items()}
 
 
 def _draw_figures(numbers: RunNumbers) -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 import base64
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from attrcls.data.images import Box, read_image
 from attrcls.errors import ImageError
+from attrcls.inside import Inside, leads_out
 from attrcls.report.numbers import Mistake
 
 THUMBNAIL_PX = 96
@@ -26,10 +27,32 @@ class Thumbnails:
     left_out: int
 
 
-def make_thumbnails(mistakes: Sequence[Mistake], *, roots: Mapping[str, Path], most_bytes: int = MOST_BYTES) -> Thumbnails:
+class PictureFolders:
+    """The data folder that a card's paths start from, and the folders below it that pictures may be read from, links followed."""
+
+    def __init__(self, root: Path, folders: Sequence[Path] | None = None) -> None:
+        self.root = root
+        self._inside = None if folders is None else [Inside(folder) for folder in folders]
+
+    def hold(self, path: str) -> bool:
+        """Whether `path`, from a run's table, is a picture of the card's; its links count unless no folders were named."""
+        return not leads_out(path) and (self._inside is None or any(inside.holds(self.root / path) for inside in self._inside))
+
+
+def picture_folders(card: Mapping[str, Any], root: Path) -> PictureFolders:
+    """Where pictures of a card, as a run's config holds it, may be read below its data folder `root`."""
+    images, tables = card.get("images"), card.get("tables")
+    images, tables = images if isinstance(images, Mapping) else {}, tables if isinstance(tables, list) else []
+    if images.get("follow_links") is True:
+        return PictureFolders(root)
+    named = [images.get("root") or ".", *(table.get("images") for table in tables if isinstance(table, Mapping))]
+    return PictureFolders(root, [root / name for name in dict.fromkeys(named) if isinstance(name, str) and not leads_out(name)])
+
+
+def make_thumbnails(mistakes: Sequence[Mistake], *, folders: Mapping[str, PictureFolders], most_bytes: int = MOST_BYTES) -> Thumbnails:
     """Make a picture of at most 96×96 px for each mistake; a row that is wrong in two heads is read once.
 
-    `roots` gives each card's folder of pictures. Once `most_bytes` of URIs are made, the others are left out.
+    `folders` says where each card's pictures lie. Once `most_bytes` of URIs are made, the others are left out.
     """
     uris: dict[tuple[str, str], str] = {}
     missing = left_out = used = 0
@@ -37,7 +60,9 @@ def make_thumbnails(mistakes: Sequence[Mistake], *, roots: Mapping[str, Path], m
         if used >= most_bytes:
             left_out += 1
             continue
-        uri = make_thumbnail(roots.get(card), mistake.path, box=mistake.box)
+        where = folders.get(card)
+        # A page is passed on; a run from elsewhere must not put a file from outside the image folder into it.
+        uri = make_thumbnail(where.root, mistake.path, box=mistake.box) if where and where.hold(mistake.path) else None
         if uri is None:
             missing += 1
         else:
@@ -51,8 +76,7 @@ def make_thumbnail(root: Path | None, path: str, *, box: Box | None = None, px: 
 
     `path` lies below `root`, and `box` is cut out of the picture where there is one.
     """
-    # A page is passed on; a run from elsewhere must not put a file from outside the image folder into it.
-    if root is None or os.path.isabs(path) or os.path.normpath(path).startswith(".."):
+    if root is None or leads_out(path):
         return None
     try:
         picture = read_image(root / path, box=box, min_px=px)

@@ -9,6 +9,7 @@ import pandas as pd
 from attrcls.data.manifest import Manifest
 from attrcls.errors import UserError
 from attrcls.runs.folder import RunFolder
+from attrcls.runs.places import name_of_place
 from attrcls.task import Plan
 
 CONFIG_HINT = "use the same command as before, or replace the run with --overwrite"
@@ -17,8 +18,15 @@ _OPTIONS = {"limit": "--limit", "method": "--method", "full": "--full", "all_spl
 
 
 def specs_of(plan: Plan) -> dict[str, Any]:
-    """The task and its cards as `config.yaml` holds them."""
-    return {"task": plan.task.model_dump(mode="json"), "cards": {name: card.model_dump(mode="json") for name, card in plan.cards.items()}}
+    """The task and its cards as `config.yaml` holds them: without the folders of this machine that they name."""
+    task, cards = plan.task.model_dump(mode="json"), {name: card.model_dump(mode="json") for name, card in plan.cards.items()}
+    task["trunk"]["weights"] = name_of_place(task["trunk"]["weights"])
+    for use in task["cards"]:
+        use["card"] = name_of_place(use["card"])
+    for card in cards.values():
+        # Where the data lies is said anew by whoever uses the card.
+        del card["root"]
+    return {"task": task, "cards": cards}
 
 
 def manifest_digest(manifest: Manifest) -> str:

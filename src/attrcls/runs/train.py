@@ -20,6 +20,7 @@ from attrcls.runs.batches import frozen_batches, kept_views, labelled_batches
 from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
 from attrcls.runs.folder import open_run_folder, record_end
+from attrcls.runs.places import remember_places, without_places
 from attrcls.runs.prepare import Prepared, check_names, prepare_data
 from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
 from attrcls.runs.validation import split_table
@@ -47,13 +48,15 @@ def run_train(
     overwrite: bool = False,
     decisions: str | Path | None = None,
     wandb_project: str | None = None,
+    wandb_system: bool = False,
     view: TrainView | None = None,
 ) -> Path:
     """Train a task and return its run directory.
 
     `task` is a bundled name or a path; `data` its cards' folders; `overrides` are `KEY=VALUE` texts and `changes` the
     same by dotted key. `workers` decode in processes of their own; their number changes no result. `decisions` is a
-    verdicts.csv or decisions.csv, applied to the train split only; the pictures stay, as unlabelled ones.
+    verdicts.csv or decisions.csv, applied to the train split only; the pictures stay, as unlabelled ones. With `wandb_project`
+    the run is tracked; only with `wandb_system` is the tracker told of the machine, its user, program, packages and git remote.
     Raises:
         UserError: anything in the task, cards, data or arguments is wrong.
         AttrclsError: the disk is full, memory ran out, or training diverged.
@@ -94,13 +97,17 @@ def run_train(
             folder.write_table("splits.csv", split_table(prepared.manifest, plan))
             if balance:
                 folder.write_table("balance.csv", balance.table())
-            write_text(folder.path / "skipped.txt", "".join(f"{problem}\n" for problem in prepared.skipped))
+            write_text(
+                folder.path / "skipped.txt",
+                "".join(f"{without_places(str(problem), known=prepared.roots.values())}\n" for problem in prepared.skipped),
+            )
+        remember_places(config["run"]["manifest"], prepared.roots)
         run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view)
-        _train_to_the_end(run, told=_told(run, loaded, balance), config=config, wandb_project=wandb_project)
+        _train_to_the_end(run, told=_told(run, loaded, balance), config=config, wandb_project=wandb_project, wandb_system=wandb_system)
         return folder.path
 
 
-def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping[str, Any], wandb_project: str | None) -> None:
+def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping[str, Any], wandb_project: str | None, wandb_system: bool) -> None:
     """Run the epochs; however they end, the run directory and the tracked run say so."""
     failed = True
     try:
@@ -109,7 +116,12 @@ def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping
         run.folder.write_status({**before, **run.facts, "state": "running", "finished": None, "epochs_done": run.state.epoch, "message": None})
         if wandb_project:
             run.tracker = Tracker(
-                project=wandb_project, name=run.folder.path.name, config=config, folder=run.folder.path, run_id=run.state.tracking_id
+                project=wandb_project,
+                name=run.folder.path.resolve().name,
+                config=config,
+                folder=run.folder.path,
+                run_id=run.state.tracking_id,
+                system=wandb_system,
             )
             run.state.tracking_id = run.tracker.run_id
         run_epochs(run, told=told)
@@ -119,7 +131,11 @@ def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping
     except BaseException as error:
         # On a full disk this fails too, and must not hide why the training ended.
         with contextlib.suppress(AttrclsError):
-            record_end(run.folder, state="interrupted" if isinstance(error, KeyboardInterrupt) else "failed", message=str(error))
+            record_end(
+                run.folder,
+                state="interrupted" if isinstance(error, KeyboardInterrupt) else "failed",
+                message=without_places(str(error), known=[*run.prepared.roots.values(), run.folder.path]),
+            )
         raise
     finally:
         if run.tracker:
@@ -159,9 +175,6 @@ def _resolved_config(
     return {
         **specs_of(plan),
         "run": {
-            "data": {name: str(root) for name, root in prepared.roots.items()},
-            "image_roots": {name: str(root.resolve()) for name, root in prepared.roots.items()},
-            "weights": plan.task.trunk.weights,
             "weights_loaded": weights_loaded,
             "device": str(fabric.device),
             "precision": precision_of(fabric),
