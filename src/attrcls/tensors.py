@@ -1,11 +1,12 @@
 """Tensors on disk: safetensors files, written whole or not at all. No pickles."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attrcls.errors import AttrclsError, UserError
 from attrcls.files import write_with
@@ -33,3 +34,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path}: no such file; the run is not complete: put the file back, or train again") from error
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged, or not a safetensors file ({error}); put the file back, or train again") from error
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """`load_state_dict`, also of tensors that came without the versions of the modules that they are from.
+
+    safetensors files do not keep these, and torchvision's mnasnet refuses tensors without one: where there are none, the
+    module's own are taken. Raises:
+        RuntimeError: as `load_state_dict` does.
+    """
+    state = OrderedDict(tensors)
+    state._metadata = getattr(tensors, "_metadata", None) or module.state_dict()._metadata  # type: ignore[attr-defined]
+    module.load_state_dict(state, strict=strict)

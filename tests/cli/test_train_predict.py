@@ -411,3 +411,14 @@ def test_a_mistake_in_predicts_options_is_told(cli, trained_run, table, options,
 
 def test_predict_needs_a_run_and_an_input(cli, trained_run):
     assert cli("predict", trained_run).code == 2
+
+
+def test_a_trunk_that_asks_for_its_files_version_trains_resumes_predicts_and_starts_another(cli, squares, tmp_path):
+    """torchvision's mnasnet; safetensors files do not keep a module's version."""
+    options, run = ("--set", "trunk.name=mnasnet0_5", "--epochs", 1), tmp_path / "run"
+    assert train(cli, squares, run, *options).code == 0
+    status = json.loads((run / "status.json").read_text())
+    (run / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
+    assert train(cli, squares, run, *options, "--resume").code == 0
+    assert cli("predict", run, squares / "images" / "p00_0.jpg").code == 0
+    assert train(cli, squares, tmp_path / "other", *options, "--weights", run).code == 0

@@ -18,6 +18,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from attrcls.errors import UserError
 from attrcls.inside import refuse_links_out
 from attrcls.spec import suggest
+from attrcls.tensors import fill
 
 StateDict = dict[str, Tensor]
 
@@ -186,7 +187,7 @@ def _load(model: nn.Module, state: StateDict, *, without: str, source: str) -> s
     parameters = {key for key, _ in model.named_parameters()} & wanted
     if not loaded & parameters:
         raise UserError(f"--weights {source}: no tensor fits the trunk; it wants names such as {', '.join(sorted(parameters)[:3])}")
-    model.load_state_dict({key: state[key] for key in loaded}, strict=False)
+    fill(model, {key: state[key] for key in loaded}, strict=False)
     # num_batches_tracked is bookkeeping that old files lack; its absence means nothing.
     absent = sorted(key for key in wanted - loaded if not key.endswith("num_batches_tracked"))
     unused = sorted(state.keys() - wanted)

@@ -10,7 +10,7 @@ from attrcls.errors import UserError
 from attrcls.inside import refuse_links_out
 from attrcls.model.description import ModelDescription, build_described, read_description
 from attrcls.model.network import Network
-from attrcls.tensors import load_tensors
+from attrcls.tensors import fill, load_tensors
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _load_model(run: Path) -> TrainedModel:
     network = build_described(description)
     tensors, _ = load_tensors(folder / "weights.safetensors")
     try:
-        network.load_state_dict(tensors)
+        fill(network, tensors)
     except RuntimeError as error:
         fault = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"{folder}: weights.safetensors does not fit model.json ({fault}); the files belong to different runs") from error

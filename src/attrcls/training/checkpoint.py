@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attrcls.errors import UserError
 from attrcls.files import write_json
-from attrcls.tensors import load_tensors, save_tensors
+from attrcls.tensors import fill, load_tensors, save_tensors
 from attrcls.training.loop import TrainState
 
 CHECKPOINT_VERSION = 1
@@ -56,9 +56,9 @@ def _fill(state: TrainState, tensors: Mapping[str, Tensor], numbers: Mapping[str
     if numbers.get("version") != CHECKPOINT_VERSION:
         raise UserError(f"{path}: expected a checkpoint of version {CHECKPOINT_VERSION}, found {numbers.get('version')}; train anew with --overwrite")
     try:
-        state.network.load_state_dict(_below(tensors, "network."))
+        fill(state.network, _below(tensors, "network."))
         if state.ema is not None:
-            state.ema.load_state_dict(_below(tensors, "ema."))
+            fill(state.ema, _below(tensors, "ema."))
     except RuntimeError as error:
         raise UserError(f"{path}: the checkpoint belongs to another task or trunk; resume with the same command, or use --overwrite") from error
     parameters = [parameter for group in state.optimiser.param_groups for parameter in group["params"]]
