@@ -32,6 +32,12 @@ def test_all_errors_of_a_file_are_raised_at_once_with_their_key_paths():
     assert "share: expected less than or equal to 1, found 3" in text
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_is_none_is_refused(number):
+    with pytest.raises(ProblemsError, match="expected a finite number"):
+        parse_spec(Outer, {"title": "x", "share": number}, file="x.yaml")
+
+
 def test_a_yaml_boolean_where_text_belongs_says_to_quote_it():
     with pytest.raises(ProblemsError, match="put it in quotes"):
         parse_spec(Inner, {"names": [True]}, file="x.yaml")
@@ -44,9 +50,15 @@ def test_a_yaml_boolean_where_text_belongs_says_to_quote_it():
         ("a: 1\na: 2", "line 2: not valid YAML: key 'a' is given twice"),
         ("- 1\n- 2", "expected a mapping of keys to values, found a list"),
         ("", "found nothing"),
-        ("title: 2024-02-30", "not valid YAML"),
+        ("title: 2024-02-30", "line 1: not valid YAML: '2024-02-30' is no timestamp"),
+        ("a: 1\nb: !!bool x", "line 2: not valid YAML: 'x' is no bool"),
+        ("a: !!timestamp x", "'x' is no timestamp"),
+        ("a: !!int x", "'x' is no int"),
+        ("a: !!float x", "'x' is no float"),
+        ("a: 0x_", "'0x_' is no int"),
         ("a: &x 1\nb: *x", "anchors and aliases are not used here"),
         ("a: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ('a: "\\U7fffffff"', "not valid YAML"),
         ("{" * 5000, "not valid YAML"),
     ],
 )

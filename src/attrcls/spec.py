@@ -23,9 +23,9 @@ MAX_SPEC_BYTES = 1_000_000
 
 
 class Spec(BaseModel):
-    """Base of every part of a card or a task: frozen, and unknown keys are refused."""
+    """Base of every part of a card or a task: frozen; unknown keys, and numbers that are none, are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True, allow_inf_nan=False)
 
 
 SpecT = TypeVar("SpecT", bound=Spec)
@@ -90,8 +90,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a subclass of SafeLoader)
-    except (yaml.YAMLError, ValueError) as error:
-        # ValueError: a scalar that looks like a date or a number and is none, such as 2024-02-30.
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # ValueError: an escape such as "\U7fffffff", which is no character.
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         raise UserError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
@@ -127,7 +127,7 @@ def parse_assignment(assignment: str) -> tuple[str, Any]:
         raise UserError(f"--set {assignment}: expected KEY=VALUE, such as heads.age.weight=2")
     try:
         return dotted.strip(), yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a subclass of SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         raise UserError(f"--set {assignment}: the value is not valid YAML; expected one such as 0.1, adamw or '[a, b]'") from error
 
 
@@ -153,6 +153,14 @@ class _StrictLoader(yaml.SafeLoader):
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.composer.ComposerError(problem="anchors and aliases are not used here", problem_mark=self.peek_event().start_mark)  # type: ignore[no-untyped-call]
         return super().compose_node(parent, index)
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError) as error:
+            # What PyYAML stumbles on where a scalar is not what its tag, or its look, says: `!!bool x`, 2024-02-30.
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(problem=f"{node.value!r} is no {kind}", problem_mark=node.start_mark) from error
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()

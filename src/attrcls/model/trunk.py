@@ -3,6 +3,7 @@
 Weights come by torchvision's own names, from a file, or not at all; what was and was not loaded is told.
 """
 
+import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,10 +112,11 @@ def _in_features(layer: nn.Module) -> int:
 def _read_weights(name: str, weights: str) -> tuple[StateDict, str]:
     path = Path(weights).expanduser()
     of_run = path / "model" / "weights.safetensors"
-    if of_run.is_file():
+    # os.path, unlike Path, finds a name that is too long simply absent.
+    if os.path.isfile(of_run):
         refuse_links_out(path)
         path = of_run
-    if path.is_file():
+    if os.path.isfile(path):
         # What was loaded is written into the run, which is passed on: no folder of this machine.
         return _read_file(path), Path(weights).name
     known = torchvision.models.get_model_weights(name)
