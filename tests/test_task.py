@@ -56,6 +56,8 @@ def test_some_heads_can_be_picked_and_the_code_keeps_all_radices():
     [
         ("epochs=0", "epochs: expected greater than or equal to 1"),
         ("batch_size=0", "batch_size"),
+        ("heads.age.hidden=100000000", "heads.age.hidden: expected less than or equal to 65536"),
+        ("cards=[{card: mask18, ratio: 1e30}]", "cards.0.ratio: expected less than or equal to 1000"),
         ("hold_back.share=1", "hold_back.share"),
         ("image.fit=squash", "image.fit: expected 'stretch', 'crop' or 'pad'"),
         ("heads=[]", "heads"),

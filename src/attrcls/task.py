@@ -28,7 +28,7 @@ class CardUse(Spec):
     """A card of the task; each epoch draws `ratio` times its train rows."""
 
     card: str
-    ratio: Positive = 1.0
+    ratio: Annotated[float, Field(gt=0, le=1000)] = 1.0
 
 
 class ImageSpec(Spec):
@@ -66,7 +66,7 @@ class HeadSpec(Spec):
     loss: str = "cross_entropy"
     weight: Annotated[float, Field(ge=0)] = 1.0
     label_smoothing: Share = 0.1
-    hidden: Count | None = Field(default=None, description="width of a hidden layer, if one is wanted")
+    hidden: Annotated[int, Field(ge=1, le=65_536)] | None = Field(default=None, description="width of a hidden layer, if one is wanted")
     dropout: Share = 0.0
 
 
