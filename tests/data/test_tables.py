@@ -120,6 +120,8 @@ def test_a_parquet_file_that_cannot_be_used_is_refused(tmp_path):
     assert "cannot be read" in refusal(table_file(tmp_path, "a,b\n1,2\n", "labels.parquet"))
     pq.write_table(pa.table({"image": pa.array([b"\xff\xd8"])}), tmp_path / "bytes.parquet")
     assert "column image" in refusal(tmp_path / "bytes.parquet")
+    pq.write_table(pa.table({"seen": pa.array([2**62], pa.timestamp("us"))}), tmp_path / "far.parquet")
+    assert "column seen: expected values that can be written as text" in refusal(tmp_path / "far.parquet")
     pq.write_table(pa.table({"path": pa.array([], pa.string())}), tmp_path / "empty.parquet")
     assert "found none" in refusal(tmp_path / "empty.parquet")
     pq.write_table(pa.Table.from_arrays([pa.array(["1"]), pa.array(["2"])], names=["a", "a"]), tmp_path / "twice.parquet")

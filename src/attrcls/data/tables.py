@@ -182,7 +182,13 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: expected a Parquet file, found one that cannot be read: {str(error).splitlines()[0]}") from error
     check_names(table.column_names, file=path)
-    return _text_table({name: _parquet_cells(table.column(name), name, path) for name in table.column_names})
+    columns = {}
+    for name in table.column_names:
+        try:
+            columns[name] = _parquet_cells(table.column(name), name, path)
+        except (pa.ArrowException, ValueError, OverflowError) as error:  # a year beyond 9999, text that is not UTF-8
+            raise UserError(f"{path}, column {name}: expected values that can be written as text, found one that cannot: {error}") from error
+    return _text_table(columns)
 
 
 def _parquet_cells(column: Any, name: str, path: Path) -> list[str]:
