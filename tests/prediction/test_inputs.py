@@ -106,3 +106,11 @@ def test_jsonl_and_parquet_tables_are_read(tmp_path):
     pd.DataFrame({"path": ["a.jpg"], "n": [1]}).to_parquet(tmp_path / "t.parquet")
     for name in ("t.jsonl", "t.parquet"):
         assert read_input(tmp_path / name).table.iloc[0].tolist() == ["a.jpg", "1"]
+
+
+def test_names_that_an_earlier_table_of_ours_escaped_are_found_and_a_file_that_is_called_so_comes_first(tmp_path):
+    touch(tmp_path / "=a.jpg", tmp_path / "'-b.jpg", tmp_path / "-b.jpg")
+    pd.DataFrame({"path": ["'=a.jpg", "'-b.jpg"]}).to_csv(tmp_path / "predictions.csv", index=False)
+    asked = read_input(tmp_path / "predictions.csv")
+    assert [path.name for path in asked.paths] == ["=a.jpg", "'-b.jpg"]
+    assert asked.table["path"].tolist() == ["'=a.jpg", "'-b.jpg"]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from attrcls.card import BoxSpec
+from attrcls.data.cells import unescape_cell
 from attrcls.data.tables import find_column, read_table
 from attrcls.errors import UserError
 
@@ -93,7 +94,9 @@ def _look_up(cell: str, bases: Sequence[Path]) -> Path:
     name = cell.strip()
     if not name or "\0" in name:
         return Path()
-    candidates = [Path(name)] if Path(name).is_absolute() else [base / name for base in bases]
+    # A table that attrcls wrote, an earlier prediction say, has an apostrophe before names that a spreadsheet would run.
+    names = dict.fromkeys((name, unescape_cell(name)))
+    candidates = [path for each in names for path in ([Path(each)] if Path(each).is_absolute() else [base / each for base in bases])]
     try:
         return next((path for path in candidates if path.exists()), candidates[0])
     except OSError:
