@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint soak fuzz bench lock clean
+.PHONY: demo test lint soak corpus fuzz bench lock clean
 
 # Installs attrcls, then cleans labels, trains, predicts, evaluates and reports on drawn faces.
 demo: $(READY)
@@ -21,6 +21,10 @@ lint: $(READY)
 # Kills commands at a hundred random moments and resumes them.
 soak: $(READY)
 	$(BIN)/python tests/soak.py --kills 100
+
+# Puts hundreds of bad pictures, tables and specs through every command that reads them, and counts what goes wrong.
+corpus: $(READY)
+	$(BIN)/python tests/count_corpus.py
 
 # Flips bytes of good files and reads them, for a minute.
 fuzz: $(READY)
