@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from attrcls.prediction.inputs import IMAGE_COLUMNS
 from corpus.ground import PREDICT, TRAIN, Ground, answer_of, rows_of
 from corpus.tables import Table, bad_labels, mangled
 from corpus.watch import Watch
@@ -37,7 +38,7 @@ def _predict(watch: Watch, ground: Ground, table: Table, file: Path, good: pd.Da
     if said.code not in (0, 3):
         return
     rows = rows_of(out)
-    column = next((name for name in ("file", "path", "image", " FILE ") if rows and name in rows[0]), None)
+    column = next((name for name in IMAGE_COLUMNS if rows and name in rows[0]), None)
     if table.expected == "rows" and (column is None or [row[column] for row in rows] != good["file"].tolist()):
         watch.findings.blame("wrong row", table.name, f"expected the {len(good)} rows of the table in order, found {len(rows)}")
     for row in rows:
