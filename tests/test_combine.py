@@ -64,3 +64,26 @@ def test_a_code_outside_the_range_is_refused_and_none_inside(radices, code):
     else:
         with pytest.raises(UserError, match=f"expected 0 to {combiner.size - 1}"):
             combiner.decode([code])
+
+
+def test_codes_of_small_integers_do_not_overflow():
+    combiner = Combiner("code", ("a", "b"), (20, 20))
+    columns = {"a": np.array([19], dtype=np.int8), "b": np.array([19], dtype=np.int8)}
+    assert combiner.encode(columns).tolist() == [399]
+    assert combiner.encode(columns).dtype == np.int64
+    assert combiner.decode(np.array([19], dtype=np.int8))["a"].dtype == np.int64
+
+
+def test_errors_of_a_code_name_it_and_what_was_found():
+    combiner = Combiner("ans", ("a", "b"), (3, 2))
+    with pytest.raises(UserError, match="combined code 'ans': attribute 'b' is not among a, c"):
+        combiner.encode({"a": [0], "c": [0]})
+    with pytest.raises(UserError, match="attribute 'a' is not among none"):
+        combiner.encode({})
+    with pytest.raises(UserError, match="combined code 'ans': expected a from 0 to 2, found 0 to 3"):
+        combiner.encode({"a": [0, 3], "b": [0, 0]})
+    with pytest.raises(UserError, match="combined code 'ans': expected 0 to 5, found -2 to 4"):
+        combiner.decode([-2, 4])
+    with pytest.raises(UserError, match="one positive class count per attribute"):
+        Combiner("ans", ("a",), (0,))
+    assert Combiner("ans", ("a",), (1,)).size == 1
