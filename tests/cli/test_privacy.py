@@ -87,8 +87,8 @@ def test_a_run_that_failed_says_why_without_its_folders(cli, squares, tmp_path, 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("/home/me/data/a.jpg: zero bytes", "…/a.jpg: zero bytes"),
-        ("could not write C:\\Users\\me\\run\\x: full", "could not write …/x: full"),
+        ("/photos/of/me/a.jpg: zero bytes", "…/a.jpg: zero bytes"),
+        ("could not write D:\\photos\\me\\run\\x: full", "could not write …/x: full"),
         ("no file images/a.jpg, and/or https://example.org/a/b.html", "no file images/a.jpg, and/or https://example.org/a/b.html"),
         ("in /the folder/with blanks/x.jpg", "in …/x.jpg"),
     ],

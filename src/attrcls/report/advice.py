@@ -93,7 +93,7 @@ def _below_majority(numbers: RunNumbers) -> Iterable[Advice]:
 
 def _failing_slices(numbers: RunNumbers) -> Iterable[Advice]:
     for head in _measured(numbers):
-        failing = [each for each in numbers.slices if each.head == head.name and each.fails]
+        failing = [each for each in numbers.slices_of(head) if each.fails]
         if failing:
             worst = failing[0]
             more = f", and on {_plural(len(failing) - 1, 'other slice')}" if len(failing) > 1 else ""

@@ -52,9 +52,9 @@ def render_model_card(numbers: RunNumbers) -> str:
         status=numbers.status,
         title=task.get("title") or task.get("name") or numbers.name,
         trunk=flat((task.get("trunk") or {}).get("name", "")),
-        heads=[(head, _classes(head), _worst(numbers, head)) for head in numbers.heads],
+        heads=[(head, _classes(head), numbers.slices_of(head)[:SHOWN_SLICES]) for head in numbers.heads],
         limits=[item.seen for item in advise(replace(numbers, status={**numbers.status, "state": "finished"})) if item.level == "warning"],
-        weights=_without_folder(str(settings.get("weights_loaded") or "")),
+        weights=settings.get("weights_loaded"),
         training=[(key.replace("_", " "), flat(task[key])) for key in _TRAINING if task.get(key) not in (None, "", {}, [])],
         dropped=_dropped(settings.get("decisions")),
     ).encode("utf-8", errors="replace").decode("utf-8")  # fmt: skip
@@ -65,19 +65,9 @@ def _escape(value: object) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
 
 
-def _without_folder(loaded: str) -> str:
-    """What was loaded, such as `trunk.pth: 120 of 120 tensors loaded`, without saying where that machine keeps it."""
-    file, colon, told = loaded.rpartition(": ")
-    return Path(file).name + colon + told
-
-
 def _classes(head: HeadNumbers) -> str:
     more = f", and {len(head.classes) - SHOWN_CLASSES} more" if len(head.classes) > SHOWN_CLASSES else ""
     return ", ".join(head.classes[:SHOWN_CLASSES]) + more
-
-
-def _worst(numbers: RunNumbers, head: HeadNumbers) -> list[Any]:
-    return [each for each in numbers.slices if each.head == head.name and each.kind != "group"][:SHOWN_SLICES]
 
 
 def _dropped(decisions: Any) -> list[dict[str, Any]]:

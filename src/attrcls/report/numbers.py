@@ -97,6 +97,10 @@ class RunNumbers:
     slices: tuple[Slice, ...] = ()
     intervals: Mapping[str, Interval] = field(default_factory=dict)
 
+    def slices_of(self, head: HeadNumbers, *, groups: bool = False) -> list[Slice]:
+        """A head's slices by attributes, or by `groups`, the worst first."""
+        return [each for each in self.slices if each.head == head.name and (each.kind == "group") == groups]
+
     @property
     def mean_top1(self) -> float | None:
         """The mean over the heads that have labels in validation."""

@@ -104,8 +104,7 @@ def _list_slices(numbers: RunNumbers) -> list[tuple[HeadNumbers, list[Slice], li
     """Each measured head with its worst slices, its worst groups, and how many slices it has."""
     told = []
     for head in numbers.heads:
-        of_head = [each for each in numbers.slices if each.head == head.name and each.kind != "group"]
-        groups = [each for each in numbers.slices if each.head == head.name and each.kind == "group"]
+        of_head, groups = numbers.slices_of(head), numbers.slices_of(head, groups=True)
         if of_head or groups:
             told.append((head, of_head[:SHOWN_SLICES], groups[:SHOWN_GROUPS], len(of_head)))
     return told

@@ -40,7 +40,7 @@ def recall_places(config: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def without_places(text: str, *, known: Iterable[Path] = ()) -> str:
-    """A message with the folders of this machine taken out of its paths: `/home/me/data/a.jpg` becomes `…/a.jpg`.
+    """A message with the folders of this machine taken out of its paths: `/photos/of/me/a.jpg` becomes `…/a.jpg`.
 
     `known` folders are found even where a blank stands in their names.
     """
