@@ -142,9 +142,9 @@ COMMANDS = {
         [*RUN, *TABLES, "cache", *PLACES, *FIRST_EPOCH, *AN_EPOCH, *END],
     ),
     "train-frozen": Command(
-        lambda shared, out: ["train", task_of(shared), "--out", out / "run", "--epochs", 1, "--freeze", *SMALL],
-        [*RUN[:2], "cache", "cache/features", "cache/features", *RUN[2:], *TABLES, *PLACES, *FIRST_EPOCH, *END],
-        fail=[2, 3, 4],
+        lambda shared, out: ["train", task_of(shared), "--out", out / "run", "--epochs", 1, "--freeze", "--sweep-lr", "1e-3,1e-2", *SMALL],
+        [*RUN[:2], "cache", "cache/features", "cache/features", *RUN[2:], TABLES[0], "run/sweep.csv", TABLES[1], *PLACES, *FIRST_EPOCH, *END],
+        fail=[2, 3, 4, 8],
     ),
     "clean-fast": Command(
         lambda shared, out: ["clean-labels", task_of(shared), "--fast", "--out", out / "run", *SMALL],

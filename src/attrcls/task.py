@@ -78,6 +78,9 @@ class OptimiserSpec(Spec):
     trunk_lr: Positive | None = None
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     momentum: Share = Field(default=0.9, description="of sgd")
+    sweep: list[Positive] | None = Field(
+        default=None, min_length=2, description="rates to try side by side on a frozen trunk; the best trains the run"
+    )
     clip_norm: Positive | None = Field(default=None, description="largest gradient norm")
     accumulate: Count = Field(default=1, description="batches per update")
 

@@ -244,11 +244,11 @@ def test_the_python_api_does_what_the_commands_do(squares, tmp_path):
 
 
 def test_wandb_alone_gets_the_default_project():
-    from attrcls.cli.app import with_wandb_project
+    from attrcls.cli.app import with_values
 
-    assert with_wandb_project(["train", "t", "--wandb"]) == ["train", "t", "--wandb", "attrcls"]
-    assert with_wandb_project(["train", "--wandb", "--resume"]) == ["train", "--wandb", "attrcls", "--resume"]
-    assert with_wandb_project(["train", "--wandb", "mine"]) == ["train", "--wandb", "mine"]
+    assert with_values(["train", "t", "--wandb"]) == ["train", "t", "--wandb", "attrcls"]
+    assert with_values(["train", "--wandb", "--resume"]) == ["train", "--wandb", "attrcls", "--resume"]
+    assert with_values(["train", "--wandb", "mine"]) == ["train", "--wandb", "mine"]
 
 
 def test_evaluate_names_each_heads_worst_slices_and_writes_all_of_them(cli, trained_run, shared_squares, tmp_path):

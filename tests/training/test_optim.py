@@ -74,3 +74,21 @@ def test_the_average_moves_by_one_minus_the_decay_which_warms_up(decay, expected
     ema.update_parameters(layer)
     assert ema.module.weight.item() == pytest.approx(expected * 1.0 + (1 - expected) * 2.0)
     assert ema.module.num_batches_tracked.item() == 3
+
+
+def test_a_frozen_trunk_is_its_own_average_and_heads_are_averaged_all_the_same(shared_squares):
+    plan = load_plan(str(shared_squares / "squares.task.yaml"))
+    torch.manual_seed(0)
+    network, _ = build_network(plan.task, {"colour": [1, 1, 1], "size": [1, 1]}, weights="none")
+    averages = [build_ema(network, 0.9, frozen_trunk=shared) for shared in (True, False)]
+    for _ in range(3):
+        with torch.no_grad():
+            for parameter in network.head_modules.parameters():
+                parameter.add_(torch.rand_like(parameter))
+        for average in averages:
+            average.update_parameters(network)
+    shared, own = averages
+    assert shared.module.trunk is network.trunk and own.module.trunk is not network.trunk
+    for name, value in own.module.state_dict().items():
+        assert torch.equal(shared.module.state_dict()[name], value), name
+    assert not torch.equal(shared.module.head_modules["head_size"].layers[0].weight, network.head_modules["head_size"].layers[0].weight)

@@ -29,8 +29,8 @@ app.command("schema")(config.schema)
 app.add_typer(card.app, name="card")
 app.command("sample")(sample.sample)
 
-# `--wandb` alone means this project; click has no option with an optional value that typer could declare.
-_WANDB_PROJECT = "attrcls"
+# What these options mean alone; click has no option with an optional value that typer could declare. The rates: four a decade.
+_ALONE = {"--wandb": "attrcls", "--sweep-lr": ",".join(f"{10 ** (power / 4):.2g}" for power in range(-16, 1))}
 
 
 def main() -> None:
@@ -38,15 +38,15 @@ def main() -> None:
     # The trunk's threads and the decoding processes share the cores: threads that spin while they wait for each other
     # took three quarters of the speed away on two busy cores. It counts only before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    app(args=with_wandb_project(sys.argv[1:]))
+    app(args=with_values(sys.argv[1:]))
 
 
-def with_wandb_project(arguments: list[str]) -> list[str]:
-    """The arguments, with the default project after a `--wandb` that names none."""
+def with_values(arguments: list[str]) -> list[str]:
+    """The arguments, with the default value after an option that may stand without one, and does."""
     filled = []
     for position, argument in enumerate(arguments):
         filled.append(argument)
         following = arguments[position + 1 : position + 2]
-        if argument == "--wandb" and (not following or following[0].startswith("-")):
-            filled.append(_WANDB_PROJECT)
+        if argument in _ALONE and (not following or following[0].startswith("-")):
+            filled.append(_ALONE[argument])
     return filled

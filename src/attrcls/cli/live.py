@@ -46,6 +46,20 @@ class EpochLines:
 
         return advance
 
+    def waiting(self, what: str, *, total: int) -> Callable[[int], None]:
+        """Move a bar on a terminal; elsewhere say nothing."""
+        if self._progress is None:
+            return lambda done: None
+        progress, seen = self._progress, 0
+        bar = progress.add_task(what, total=total, rate="", left="")
+
+        def advance(done: int) -> None:
+            nonlocal seen
+            seen += done
+            progress.update(bar, completed=seen, visible=seen < total)
+
+        return advance
+
     def start(self, facts: Mapping[str, str], *, epochs: int, warnings: Sequence[str]) -> None:
         """Print the facts and warnings once."""
         self.started, self._epochs = True, epochs

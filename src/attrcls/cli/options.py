@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from attrcls.errors import UserError
+
 DataDirs = Annotated[list[str], typer.Option("--data", help="folder of the card's data; with several cards CARD=DIR, once each")]
 Overrides = Annotated[list[str], typer.Option("--set", help="override any key, such as heads.age.weight=2; may be repeated")]
 ImageColumn = Annotated[str | None, typer.Option(help="the table's column of pictures [default: found by its name]")]
@@ -16,6 +18,20 @@ Workers = Annotated[int | None, typer.Option(min=0, help="processes that decode 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
 RawCells = Annotated[bool, typer.Option("--raw-cells", help="write no ' before text that a spreadsheet would run (= + - @)")]
 Precision = Annotated[str, typer.Option(help="auto, 32 or bf16")]
+
+
+def sweep_rates(rates: str | None) -> list[float] | None:
+    """The rates of `--sweep-lr a,b`.
+
+    Raises:
+        UserError: one is no number.
+    """
+    if rates is None:
+        return None
+    try:
+        return [float(rate) for rate in rates.split(",")]
+    except ValueError:
+        raise UserError(f"--sweep-lr: expected two or more learning rates such as 1e-3,1e-2, found {rates!r}") from None
 
 
 def balance_changes(balance: str | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from attrcls.cli.options import Balance, DataDirs, Device, Overrides, Precision, Workers, balance_changes
+from attrcls.cli.options import Balance, DataDirs, Device, Overrides, Precision, Workers, balance_changes, sweep_rates
 from attrcls.cli.shell import INTERRUPTED, err, out, reported, say_error
 
 
@@ -18,6 +18,10 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="passes over the train rows")] = None,
     batch_size: Annotated[int | None, typer.Option(help="pictures per batch")] = None,
     lr: Annotated[float | None, typer.Option(help="top learning rate")] = None,
+    sweep_lr: Annotated[
+        str | None,
+        typer.Option("--sweep-lr", metavar="[RATES]", help="try many rates at once, such as 1e-3,1e-2, and train with the best; with --freeze"),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="of weights, order and augmentation")] = None,
     heads: Annotated[str | None, typer.Option(help="train only these heads, such as mask,age")] = None,
     balance: Balance = None,
@@ -41,7 +45,7 @@ def train(
 
     changes: dict[str, Any] = {
         "trunk.weights": weights, "epochs": epochs, "batch_size": batch_size, "optimiser.lr": lr, "seed": seed,
-        "trunk.freeze": freeze, "optimiser.accumulate": accumulate,
+        "trunk.freeze": freeze, "optimiser.sweep": sweep_rates(sweep_lr), "optimiser.accumulate": accumulate,
     }  # fmt: skip
     changes = {key: value for key, value in changes.items() if value is not None} | balance_changes(balance)
     folder = out_dir

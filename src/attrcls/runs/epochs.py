@@ -31,6 +31,9 @@ class TrainView(Protocol):
     def pictures(self, number: int) -> Callable[[int], None]:
         """Before the start, where a frozen trunk's features of so many pictures are computed; is told of each batch's."""
 
+    def waiting(self, what: str, *, total: int) -> Callable[[int], None]:
+        """Before the start, where something else takes a while; is told of each part of `total` that is done."""
+
     def start(self, facts: Mapping[str, str], *, epochs: int, warnings: Sequence[str]) -> None:
         """Once, before the first step: what is about to be trained, name to text."""
 
@@ -45,6 +48,10 @@ class Silent:
     """Watches, and says nothing."""
 
     def pictures(self, number: int) -> Callable[[int], None]:
+        """Say nothing."""
+        return lambda done: None
+
+    def waiting(self, what: str, *, total: int) -> Callable[[int], None]:
         """Say nothing."""
         return lambda done: None
 
@@ -151,8 +158,7 @@ def _end_epoch(run: TrainRun, row: dict[str, Any], *, seconds: float) -> None:
     validation = validate(state.scored_network, run.val, run.val_manifest, run.plan, fabric=run.fabric) if run.val else None
     row |= validation.row(task) if validation else {}
     score = row.get(task.monitor, float("nan"))
-    # A score that is not a number (no labelled validation row) never beats another, and never blocks one.
-    best = state.best_score is None or state.best_score != state.best_score or _is_better(task.monitor, score, state.best_score)
+    best = is_better(task.monitor, score, state.best_score)
     state.history.append(row)
     if best:
         state.best_epoch, state.best_score = state.epoch, score
@@ -179,7 +185,13 @@ def _record_progress(run: TrainRun, *, seconds: float) -> None:
     })  # fmt: skip
 
 
-def _is_better(monitor: str, score: float, best: float) -> bool:
+def is_better(monitor: str, score: float, best: float | None) -> bool:
+    """Whether a score of the `monitor` is better than the best so far: of a loss the smaller, of all else the larger.
+
+    One that is not a number (no labelled validation row) never beats another, and never blocks one.
+    """
+    if best is None or best != best:
+        return True
     return score < best if monitor.endswith("loss") else score > best
 
 

@@ -23,7 +23,7 @@ from attrcls.spec import read_yaml
 RUN_FORMAT_VERSION = 1
 # What a killed write leaves beside the file that it was to replace (`files.replacing`), of the files of a run.
 _TEMPORARY = re.compile(
-    r"\.(status|config|splits|balance|skipped|metrics|timings|validation|last|best|run\d|weights|model|verdicts|aum_values|cleaned.*|review|report|README)"
+    r"\.(status|config|splits|balance|sweep|skipped|metrics|timings|validation|last|best|run\d|weights|model|verdicts|aum_values|cleaned.*|review|report|README)"
     r"\.[a-z0-9_]{8}\.\w+"
 )
 

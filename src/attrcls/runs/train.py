@@ -19,15 +19,16 @@ from attrcls.runs.balance import TrainBalance, balance_train
 from attrcls.runs.batches import frozen_batches, kept_views, labelled_batches
 from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
-from attrcls.runs.folder import open_run_folder, record_end
+from attrcls.runs.folder import RunFolder, open_run_folder, record_end
 from attrcls.runs.places import remember_places, without_places
 from attrcls.runs.prepare import Prepared, check_names, prepare_data
 from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
+from attrcls.runs.sweep import Sweep, check_sweep, chosen_before, sweep_rates
 from attrcls.runs.validation import split_table
 from attrcls.task import Plan, load_plan
 from attrcls.training.checkpoint import load_checkpoint
 from attrcls.training.loop import TrainState
-from attrcls.training.optim import build_ema, build_optimiser
+from attrcls.training.optim import build_ema, build_optimiser, set_top_rate
 from attrcls.training.tracking import Tracker
 
 
@@ -76,6 +77,8 @@ def run_train(
         resumes = resume and folder.last_checkpoint.exists()
         if resume and not resumes and folder.read_status().get("epochs_done", 0):
             raise UserError(f"--resume: {folder.last_checkpoint} is missing, though epochs were done; train anew with --overwrite")
+        if plan.task.optimiser.sweep:
+            check_sweep(plan, views=kept_views(plan, prepared.manifest.of_split("train")), val_rows=len(prepared.manifest.of_split("val")))
         state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
         balance = balance_train(plan, prepared.manifest)
         config = _resolved_config(plan, prepared, fabric, weights_loaded=loaded, limit=limit, decisions=decided)
@@ -89,6 +92,14 @@ def run_train(
         train, val = _build_batches(
             plan, prepared, balance, state.network, fabric, workers=default_workers() if workers is None else workers, view=view
         )
+        sweep = (
+            _sweep(plan, prepared, folder, state.network, train, val, fabric=fabric, resumes=resumes, view=view)
+            if plan.task.optimiser.sweep
+            else None
+        )
+        if sweep:
+            set_top_rate(state.optimiser, sweep.lr)
+            config["run"]["lr"] = sweep.lr
         if not resumes:
             # Only now, when task, data and weights are known to be good, does an earlier run give way.
             folder.clear()
@@ -97,13 +108,15 @@ def run_train(
             folder.write_table("splits.csv", split_table(prepared.manifest, plan))
             if balance:
                 folder.write_table("balance.csv", balance.table())
+            if sweep and sweep.table is not None:
+                folder.write_table("sweep.csv", sweep.table)
             write_text(
                 folder.path / "skipped.txt",
                 "".join(f"{without_places(str(problem), known=prepared.roots.values())}\n" for problem in prepared.skipped),
             )
         remember_places(config["run"]["manifest"], prepared.roots)
         run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view)
-        _train_to_the_end(run, told=_told(run, loaded, balance), config=config, wandb_project=wandb_project, wandb_system=wandb_system)
+        _train_to_the_end(run, told=_told(run, loaded, balance, sweep), config=config, wandb_project=wandb_project, wandb_system=wandb_system)
         return folder.path
 
 
@@ -147,7 +160,7 @@ def _build_state(plan: Plan, prepared: Prepared, fabric: Engine, *, weights: str
     train = prepared.manifest.of_split("train")
     network, loaded = build_network(plan.task, {head: train.class_counts(head).tolist() for head in plan.task.heads}, weights=weights)
     place(network, fabric)
-    ema = build_ema(network, plan.task.ema) if plan.task.ema else None
+    ema = build_ema(network, plan.task.ema, frozen_trunk=plan.task.trunk.freeze) if plan.task.ema else None
     return TrainState(network, build_optimiser(network, plan.task.optimiser), ema), loaded
 
 
@@ -167,6 +180,24 @@ def _build_batches(
         # A few workers keep up with a forward pass over the validation rows; more would only hold memory.
         labelled_batches(val, plan, task, recipe="none", workers=min(workers, 4), pin_memory=pin) if len(val) else None,
     )
+
+
+def _sweep(
+    plan: Plan,
+    prepared: Prepared,
+    folder: RunFolder,
+    network: Network,
+    train: LabelledBatches,
+    val: LabelledBatches | None,
+    *,
+    fabric: Engine,
+    resumes: bool,
+    view: TrainView,
+) -> Sweep:
+    if resumes:
+        return chosen_before(folder)
+    assert val is not None  # as check_sweep found
+    return sweep_rates(plan, network, train, val, prepared.manifest.of_split("val"), fabric=fabric, view=view)
 
 
 def _resolved_config(
@@ -200,7 +231,7 @@ def _facts(plan: Plan, prepared: Prepared, fabric: Engine) -> dict[str, Any]:
     }
 
 
-def _told(run: TrainRun, loaded: str, balance: TrainBalance | None) -> dict[str, str]:
+def _told(run: TrainRun, loaded: str, balance: TrainBalance | None, sweep: Sweep | None) -> dict[str, str]:
     """The facts that are printed before the first epoch."""
     plan, manifest = run.plan, run.prepared.manifest
     where = f"bundled {plan.found.name}" if plan.found.bundled else str(plan.found.path)
@@ -216,6 +247,7 @@ def _told(run: TrainRun, loaded: str, balance: TrainBalance | None) -> dict[str,
         **({"balance": balance.told()} if balance else {}),
         "trunk": f"{plan.task.trunk.name}, {plan.task.image.px} px; {loaded}{_frozen(plan, manifest)}",
         **({"labels": f"cleaned, {run.facts['decisions']}"} if run.facts["decisions"] else {}),
+        **({"rate": sweep.told(plan.task.monitor)} if sweep else {}),
         "device": f"{run.facts['device']}, {run.facts['precision']}",
         "run": str(run.folder.path),
     }

@@ -24,7 +24,8 @@ def save_checkpoint(state: TrainState, path: Path, *, watched: Mapping[str, Tens
     """
     tensors = {f"network.{key}": value for key, value in state.network.state_dict().items()}
     if state.ema is not None:
-        tensors |= {f"ema.{key}": value for key, value in state.ema.state_dict().items()}
+        shared = _shared_with_average(state)
+        tensors |= {f"ema.{key}": value for key, value in state.ema.state_dict().items() if key not in shared}
     for index, slots in state.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items() if isinstance(value, Tensor)}
     tensors |= {f"watched.{key}": value for key, value in (watched or {}).items()}
@@ -58,7 +59,8 @@ def _fill(state: TrainState, tensors: Mapping[str, Tensor], numbers: Mapping[str
     try:
         fill(state.network, _below(tensors, "network."))
         if state.ema is not None:
-            fill(state.ema, _below(tensors, "ema."))
+            shared = {key: tensors[f"network.{own}"] for key, own in _shared_with_average(state).items()}
+            fill(state.ema, {**shared, **_below(tensors, "ema.")})
     except RuntimeError as error:
         raise UserError(f"{path}: the checkpoint belongs to another task or trunk; resume with the same command, or use --overwrite") from error
     parameters = [parameter for group in state.optimiser.param_groups for parameter in group["params"]]
@@ -74,6 +76,14 @@ def _fill(state: TrainState, tensors: Mapping[str, Tensor], numbers: Mapping[str
     state.best_epoch, state.best_score = numbers["best_epoch"], numbers["best_score"]
     state.tracking_id = numbers["tracking_id"]
     return _below(tensors, "watched.")
+
+
+def _shared_with_average(state: TrainState) -> dict[str, str]:
+    """Keys of the average's tensors that are the network's own, as a frozen trunk's are, to their keys there: such are kept once."""
+    averaged = state.scored_network
+    if averaged is state.network or averaged.trunk is not state.network.trunk:
+        return {}
+    return {f"module.trunk.{key}": f"trunk.{key}" for key in averaged.trunk.state_dict()}
 
 
 def save_model(network: torch.nn.Module, description: Mapping[str, Any], folder: Path) -> None:

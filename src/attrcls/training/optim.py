@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from attrcls.errors import UserError
 from attrcls.model.network import Network
@@ -28,6 +28,11 @@ def build_optimiser(network: Network, spec: OptimiserSpec) -> torch.optim.Optimi
             decay = spec.weight_decay if decays else 0.0
             if parameters:
                 groups.append({"name": name, "params": parameters, "lr": rate, "top_lr": rate, "weight_decay": decay})
+    return make_optimiser(groups, spec)
+
+
+def make_optimiser(groups: list[dict[str, Any]], spec: OptimiserSpec) -> torch.optim.Optimizer:
+    """The optimiser that a task names, over groups that say their own `lr`, `top_lr` and `weight_decay`."""
     if spec.name == "sgd":
         return torch.optim.SGD(groups, momentum=spec.momentum)
     # Fused: one kernel per group instead of a dozen small ones per tensor; the arithmetic is the same.
@@ -83,15 +88,26 @@ def set_learning_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["top_lr"] * factor
 
 
-def build_ema(network: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
+def set_top_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group another top rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = group["top_lr"] = lr
+
+
+def build_ema(network: Network, decay: float, *, frozen_trunk: bool = False) -> torch.optim.swa_utils.AveragedModel:
     """An exponential moving average of weights and BatchNorm statistics: average ← d · average + (1 − d) · new.
 
     After n updates d = min(decay, (1 + n) / (10 + n)), the warm-up of TensorFlow's ExponentialMovingAverage, so that a
-    short training is not judged by its first weights.
+    short training is not judged by its first weights. A trunk that never learns is its own average: with `frozen_trunk` both
+    networks share it, and an update costs what the heads cost.
     """
 
     def average(averages: list[Tensor], values: list[Tensor], updates: Tensor | int) -> None:
         warm = min(decay, (1 + int(updates)) / (10 + int(updates)))
+        differing = [pair for pair in zip(averages, values, strict=True) if pair[0].data_ptr() != pair[1].data_ptr()]
+        if not differing:
+            return
+        averages, values = map(list, zip(*differing, strict=True))
         if averages[0].is_floating_point():
             torch._foreach_lerp_(averages, values, 1 - warm)
         else:
@@ -99,7 +115,10 @@ def build_ema(network: nn.Module, decay: float) -> torch.optim.swa_utils.Average
             torch._foreach_copy_(averages, values)
 
     # swa_utils annotates its callback as taking tuples; it hands over lists.
-    return torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average, use_buffers=True)  # type: ignore[arg-type]
+    ema = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average, use_buffers=True)  # type: ignore[arg-type]
+    if frozen_trunk:
+        ema.module.trunk = network.trunk
+    return ema
 
 
 def _cosine_between(start: float, end: float, share: float) -> float:
