@@ -62,6 +62,7 @@ def test_some_heads_can_be_picked_and_the_code_keeps_all_radices():
         ("image.fit=squash", "image.fit: expected 'stretch', 'crop' or 'pad'"),
         ("heads=[]", "heads"),
         ("combine.order=[mask, mask, age]", "each attribute once"),
+        ('combine.name=" "', "combine.name: ' ' is blank, a head's name or reserved"),
         ("image.crop_boxes=true", "no card of the task has a box"),
         ("submission.x=nothere.id", "no attribute 'nothere'"),
         ("balance=[gendr]", "no head 'gendr'; did you mean 'gender'?"),

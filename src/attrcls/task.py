@@ -191,8 +191,8 @@ class Task(Spec):
         if self.combine:
             if len(set(self.combine.order)) != len(self.combine.order):
                 raise ValueError(f"combine.order: expected each attribute once, found {', '.join(self.combine.order)}")
-            if self.combine.name in {*self.heads, *RESERVED_NAMES}:
-                raise ValueError(f"combine.name: {self.combine.name!r} is a head's name or reserved; choose another")
+            if not self.combine.name.strip() or self.combine.name in {*self.heads, *RESERVED_NAMES}:
+                raise ValueError(f"combine.name: {self.combine.name!r} is blank, a head's name or reserved; choose another")
         for head in self.balance.heads if self.balance else ():
             if head not in self.heads:
                 raise ValueError(f"balance.heads: no head {head!r}{suggest(head, self.heads)} (heads: {', '.join(self.heads)})")
