@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attrcls.combine import Combiner
+from attrcls.combine import Combiner, combiner_for
 from attrcls.errors import UserError
+from attrcls.task import load_plan
 
 MASK18 = Combiner("ans", ("mask", "gender", "age"), (3, 2, 3))
 
@@ -87,3 +88,15 @@ def test_errors_of_a_code_name_it_and_what_was_found():
     with pytest.raises(UserError, match="one positive class count per attribute"):
         Combiner("ans", ("a",), (0,))
     assert Combiner("ans", ("a",), (1,)).size == 1
+
+
+def test_a_code_needs_a_class_count_for_each_of_its_attributes_and_one_attribute_at_least():
+    with pytest.raises(UserError, match=r"^combined code 'ans': expected one positive class count per attribute, found \(3, 2\)$"):
+        Combiner("ans", ("a",), (3, 2))
+    with pytest.raises(UserError, match=r"expected one positive class count per attribute, found \(\)$"):
+        Combiner("ans", (), ())
+
+
+def test_a_task_says_its_code_and_the_classes_of_its_attributes_are_the_radices():
+    assert combiner_for(load_plan("mask18")) == Combiner("ans", ("mask", "gender", "age"), (3, 2, 3))
+    assert combiner_for(load_plan("age5")) is None

@@ -41,18 +41,16 @@ class Combiner:
         Raises:
             UserError: an attribute is not given, or an index is outside its radix.
         """
-        columns = []
+        codes = np.zeros((), dtype=np.int64)
+        missing = np.zeros((), dtype=bool)
         for attribute, radix in zip(self.order, self.radices, strict=True):
             if attribute not in indices:
                 raise UserError(f"combined code {self.name!r}: attribute {attribute!r} is not among {', '.join(indices) or 'none'}")
             column = np.asarray(indices[attribute], dtype=np.int64)
             if ((column < MISSING) | (column >= radix)).any():
                 raise UserError(f"combined code {self.name!r}: expected {attribute} from 0 to {radix - 1}, found {column.min()} to {column.max()}")
-            columns.append(column)
-        codes = np.zeros_like(columns[0])
-        for column, radix in zip(columns, self.radices, strict=True):
             codes = codes * radix + column
-        missing = np.logical_or.reduce([column == MISSING for column in columns])
+            missing = missing | (column == MISSING)
         return np.where(missing, MISSING, codes)
 
     def decode(self, codes: Sequence[int] | IntArray) -> dict[str, IntArray]:

@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 from aum import AUMCalculator
@@ -71,3 +73,48 @@ def test_many_steps_are_summed_in_parts_without_losing_a_row(monkeypatch):
     assert torch.allclose(sums.aum()[present], margins[present] / 3, atol=1e-6)
     assert torch.allclose(sums.mean_logits()[present], logits_sum[present] / 3, atol=1e-6)
     assert sums.aum()[~present].isnan().all() and sums.mean_logits()[~present].isnan().all()
+
+
+@pytest.mark.parametrize(("at_once", "steps"), [(8, 2), (9, 3)])
+def test_steps_are_let_go_as_soon_as_so_many_logits_have_come(at_once, steps, monkeypatch):
+    monkeypatch.setattr("attrcls.cleaning.aum._LOGITS_AT_ONCE", at_once)
+    sums = MarginSums(2, 2)
+    for _ in range(2):
+        waiting = []
+        for _ in range(steps):
+            assert all(logits() is not None for logits in waiting)
+            logits = torch.zeros(2, 2)
+            waiting.append(weakref.ref(logits))
+            sums.add(torch.tensor([0, 1]), logits, torch.tensor([0, 1]), torch.tensor([True, True]))
+            del logits
+        assert all(logits() is None for logits in waiting)
+
+
+def test_sums_go_on_from_where_they_were_kept():
+    steps = [(torch.tensor([0, 1]), torch.tensor([[value, 0.0, 1.0], [0.0, value, 5.0]])) for value in (2.0, 8.0, -4.0)]
+    targets, present = torch.tensor([0, 1]), torch.tensor([True, True])
+    whole, first, second = (MarginSums(3, 3) for _ in range(3))
+    for rows, logits in steps:
+        whole.add(rows, logits, targets, present)
+    for rows, logits in steps[:2]:
+        first.add(rows, logits, targets, present)
+    kept = {name: tensor.clone() for name, tensor in first.state().items()}
+    second.load(kept)
+    for rows, logits in steps[2:]:
+        second.add(rows, logits, targets, present)
+    # The margins of row 0 are 1, 7 and -5; those of row 1 are -3, 3 and -9.
+    assert second.aum()[:2].tolist() == whole.aum()[:2].tolist() == [1.0, -3.0]
+    assert second.mean_logits()[:2].tolist() == whole.mean_logits()[:2].tolist() == [[2.0, 0.0, 1.0], [0.0, 2.0, 5.0]]
+    assert second.counts.tolist() == [3, 3, 0]
+    assert second.aum()[2].isnan() and second.mean_logits()[2].isnan().all()
+
+
+def test_state_keeps_margins_logits_and_counts_by_name():
+    sums = MarginSums(2, 2)
+    sums.add(torch.tensor([1]), torch.tensor([[3.0, 1.0]]), torch.tensor([0]), torch.tensor([True]))
+    state = sums.state()
+    assert {name: tensor.tolist() for name, tensor in state.items()} == {
+        "margins": [0.0, 2.0], "logits": [[0.0, 3.0], [0.0, 1.0]], "counts": [0, 1],
+    }  # fmt: skip
+    assert (state["margins"].dtype, state["logits"].dtype, state["counts"].dtype) == (torch.float64, torch.float32, torch.int64)
+    assert (sums.aum().dtype, sums.mean_logits().dtype) == (torch.float64, torch.float32)

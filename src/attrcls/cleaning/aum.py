@@ -47,12 +47,12 @@ class MarginSums:
     def aum(self) -> Tensor:
         """Mean margin of every row, float64 `(rows,)`; NaN where none was seen."""
         self._sum_waiting()
-        return self._margins / torch.where(self._counts > 0, self._counts.double(), torch.nan)
+        return self._margins / self._counts  # 0 / 0 is NaN
 
     def mean_logits(self) -> Tensor:
         """Mean logits of every row, float32 `(rows, classes)`; NaN where none were seen."""
         self._sum_waiting()
-        return (self._logits / torch.where(self._counts > 0, self._counts.float(), torch.nan)).T
+        return (self._logits / self._counts).T
 
     def state(self) -> dict[str, Tensor]:
         """All that was summed so far, to be kept on disk."""

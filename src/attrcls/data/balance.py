@@ -96,7 +96,7 @@ def balance_rows(
     base = np.ones(rows) if base is None else base
     _, stratum = np.unique(np.zeros(rows) if strata is None else strata, return_inverse=True)
     # Rows with the same labels weigh the same, so that thousands of rows become a few dozen cells.
-    cells, cell_of_row = np.unique(np.column_stack([*targets.values(), stratum.reshape(-1)]), axis=0, return_inverse=True)
+    cells, cell_of_row = np.unique(np.column_stack([*targets.values(), stratum]), axis=0, return_inverse=True)
     cell_of_row = cell_of_row.reshape(-1)
     mass = np.bincount(cell_of_row, base, minlength=len(cells)).astype(np.float64)
     margins = {head: _margin(cells[:, place], mass, classes=classes[head], strength=strength) for place, head in enumerate(targets)}

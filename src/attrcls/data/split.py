@@ -14,6 +14,8 @@ from attrcls.data.leaks import Pairs, number_together, ties
 from attrcls.data.manifest import Manifest
 from attrcls.errors import UserError
 
+Ints = npt.NDArray[np.int64]
+
 # The held-back share is met in steps of one part; twenty parts make 15 % exact.
 PARTS = 20
 
@@ -41,64 +43,58 @@ def split_manifest(manifest: Manifest, *, share: float, seed: int, tied: Pairs |
     return manifest.with_columns(split=splits)
 
 
-def fold_rows(manifest: Manifest, *, folds: int, seed: int) -> npt.NDArray[np.int64]:
+def fold_rows(manifest: Manifest, *, folds: int, seed: int) -> Ints:
     """Each row's fold, 0 to `folds` − 1: group-disjoint, stratified jointly over all attributes. Fewer folds where there
     are fewer groups."""
     groups = _group_codes(manifest)
-    count = int(groups.max()) + 1
-    folds = min(folds, count)
-    if folds < 2:
-        return np.zeros(len(manifest), dtype=np.int64)
-    strata = _joint_labels(manifest)
-    if np.bincount(strata).max() < folds:
-        strata = np.zeros_like(strata)
-    alone = count == len(manifest)
-    folder = (StratifiedKFold if alone else StratifiedGroupKFold)(n_splits=folds, shuffle=True, random_state=seed)
     of_row = np.zeros(len(manifest), dtype=np.int64)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        for fold, (_, held) in enumerate(folder.split(np.zeros(len(strata)), strata, None if alone else groups)):
-            of_row[held] = fold
+    folds = min(folds, int(groups.max()) + 1)
+    if folds > 1:
+        for fold, rows in enumerate(_parts(manifest, groups, parts=folds, seed=seed)):
+            of_row[rows] = fold
     return of_row
 
 
-def _held_back(manifest: Manifest, groups: npt.NDArray[np.int64], *, share: float, seed: int) -> npt.NDArray[np.bool_]:
+def _held_back(manifest: Manifest, groups: Ints, *, share: float, seed: int) -> Ints:
+    """Positions of the rows of one card to hold back: at least one group, and never all."""
     groups = pd.factorize(groups)[0]
     count = int(groups.max()) + 1
     if count < 2:
         what = "group" if (manifest.frame["group"] != "").any() else "row"
         raise UserError(f"card {manifest.frame['card'].iloc[0]}: expected at least 2 train {what}s to hold some back for validation, found {count}")
+    parts = min(PARTS, count)
+    held = min(parts - 1, max(1, round(share * parts)))
     if count < PARTS:
-        order = np.random.default_rng(seed).permutation(count)
-        return np.isin(groups, order[: max(1, round(share * count))])
+        return np.flatnonzero(np.isin(groups, np.random.default_rng(seed).permutation(count)[:held]))
+    return np.concatenate(_parts(manifest, groups, parts=PARTS, seed=seed)[:held])
+
+
+def _parts(manifest: Manifest, groups: Ints, *, parts: int, seed: int) -> list[Ints]:
+    """The positions of the rows of each part: whole groups, at least as many as parts, stratified jointly over all attributes."""
     strata = _joint_labels(manifest)
-    alone = count == len(manifest)
-    folder = (StratifiedKFold if alone else StratifiedGroupKFold)(n_splits=PARTS, shuffle=True, random_state=seed)
     # StratifiedKFold refuses only when every stratum is smaller than the parts; then there is nothing to stratify by.
-    if np.bincount(strata).max() < PARTS:
+    if np.bincount(strata).max() < parts:
         strata = np.zeros_like(strata)
+    alone = int(groups.max()) + 1 == len(manifest)
+    folder = (StratifiedKFold if alone else StratifiedGroupKFold)(n_splits=parts, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        parts = [held for _, held in folder.split(np.zeros(len(strata)), strata, None if alone else groups)]
-    held_back = np.zeros(len(manifest), dtype=bool)
-    for part in parts[: min(PARTS - 1, max(1, round(share * PARTS)))]:
-        held_back[part] = True
-    return held_back
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return [rows for _, rows in folder.split(np.zeros(len(strata)), strata, None if alone else groups)]
 
 
-def _group_codes(manifest: Manifest) -> npt.NDArray[np.int64]:
+def _group_codes(manifest: Manifest) -> Ints:
     """A number per row, equal within a group; a row with no group is a group of its own, rows of one picture are one."""
     frame = manifest.frame
     names = frame["group"].where(frame["group"] != "", "file:" + frame["card"] + ":" + frame["path"].astype(str))
-    codes: npt.NDArray[np.int64] = pd.factorize(names)[0].astype(np.int64)
+    codes: Ints = pd.factorize(names)[0].astype(np.int64)
     return codes
 
 
-def _tied_codes(manifest: Manifest, tied: Pairs) -> npt.NDArray[np.int64]:
+def _tied_codes(manifest: Manifest, tied: Pairs) -> Ints:
     """As `_group_codes`, with groups that are tied by any of their rows made one."""
     return number_together(np.concatenate([ties(_group_codes(manifest)), tied]), members=len(manifest))
 
 
-def _joint_labels(manifest: Manifest) -> npt.NDArray[np.int64]:
-    attributes = list(manifest.classes)
-    return np.asarray(manifest.frame.groupby(attributes, sort=True).ngroup(), dtype=np.int64)
+def _joint_labels(manifest: Manifest) -> Ints:
+    """A number per row, equal where all attributes are."""
+    return np.asarray(manifest.frame.groupby(list(manifest.classes)).ngroup(), dtype=np.int64)
