@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint soak corpus fuzz bench lock clean
+.PHONY: demo test lint soak corpus fuzz mutants bench lock clean
 
 # Installs attrcls, then cleans labels, trains, predicts, evaluates and reports on drawn faces.
 demo: $(READY)
@@ -29,6 +29,10 @@ corpus: $(READY)
 # Flips bytes of good files and reads them, for a minute.
 fuzz: $(READY)
 	$(BIN)/python tests/fuzz.py --seconds 60
+
+# Changes combining, splitting, balancing and margins in hundreds of small ways, and counts those that no test notices.
+mutants: $(READY)
+	$(BIN)/python tests/count_mutants.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py

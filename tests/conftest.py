@@ -10,10 +10,12 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 # The same examples each time, so that a failure in one place is a failure everywhere; nothing is timed.
 settings.register_profile("steady", derandomize=True, deadline=None)
+# For `make mutants`, where hundreds of failures are expected, and the smallest example of each is not asked for.
+settings.register_profile("unshrunk", settings.get_profile("steady"), phases=[Phase.explicit, Phase.generate])
 settings.load_profile("steady")
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220)}

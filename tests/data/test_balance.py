@@ -171,6 +171,73 @@ def test_options_out_of_range_are_refused(option, value):
         balance_rows({"only": np.array([0, 1])}, {"only": 2}, **{option: value})
 
 
+def test_options_out_of_range_say_what_was_found_and_the_ends_of_the_range_are_in_it():
+    labels, classes = {"only": np.array([0, 0, 0, 1])}, {"only": 2}
+    with pytest.raises(UserError, match=r"^balance\.strength: expected 0 to 1, found 1\.5$"):
+        balance_rows(labels, classes, strength=1.5)
+    with pytest.raises(UserError, match=r"^balance\.cap: expected a number of 1 or more, found 0\.5$"):
+        balance_rows(labels, classes, cap=0.5)
+    assert balance_rows(labels, classes, cap=1).weights == pytest.approx([1.0] * 4)
+    assert balance_rows(labels, classes, strength=1, cap=1.5).weights.tolist() == pytest.approx([5 / 6] * 3 + [1.5])
+
+
+def test_by_default_classes_become_equal_and_no_row_is_drawn_more_than_ten_times():
+    assert balance_rows({"only": np.array([0] * 15 + [1])}, {"only": 2}).weights == pytest.approx([8 / 15] * 15 + [8])
+    assert balance_rows({"only": np.array([0] * 99 + [1])}, {"only": 2}).weights == pytest.approx([90 / 99] * 99 + [10])
+
+
+def test_a_table_without_rows_has_no_weights_and_nothing_is_off():
+    none = np.array([], dtype=np.int64)
+    balance = balance_rows({"a": none, "b": none}, {"a": 2, "b": 3})
+    assert balance.weights.shape == (0,) and balance.converged
+    assert {head: off.tolist() for head, off in balance.off.items()} == {"a": [0, 0], "b": [0, 0, 0]}
+    assert balance.off["a"].dtype == np.float64
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_unit_of_the_draws_does_not_matter(scale):
+    targets, classes = lopsided_faces(300)
+    base = np.random.default_rng(0).uniform(0.5, 2, 300)
+    for cap in (1.5, 10):
+        expected = balance_rows(targets, classes, base=base, cap=cap)
+        scaled = balance_rows(targets, classes, base=base * scale, cap=cap)
+        assert scaled.weights == pytest.approx(expected.weights, abs=1e-6)
+        assert scaled.converged == expected.converged
+
+
+def test_where_no_row_has_two_labels_that_can_move_one_round_is_enough():
+    few = np.array([0, 0, 0, 1] * 5)
+    assert balance_rows({"a": np.array([0, 1] * 10)}, {"a": 2}).rounds == 0
+    assert balance_rows({"a": few}, {"a": 2}).rounds == 1
+    assert balance_rows({"a": few, "same everywhere": np.ones(20, dtype=np.int64)}, {"a": 2, "same everywhere": 2}).rounds == 1
+    nobody = np.full(20, -1)
+    apart = balance_rows({"a": np.concatenate([few, nobody]), "b": np.concatenate([nobody, few])}, {"a": 2, "b": 2})
+    assert apart.rounds == 1 and apart.converged
+
+
+@pytest.mark.parametrize(("most", "fewest", "work", "rounds"), [(5, 2, 1_000, 5), (50, 2, 43, 10), (50, 7, 4, 7)])
+def test_rounds_end_when_there_were_enough_of_them_for_so_many_cells(most, fewest, work, rounds, monkeypatch):
+    # Four kinds of rows whose shares are out of reach.
+    for name, value in (("_MAX_ROUNDS", most), ("_MIN_ROUNDS", fewest), ("_MAX_WORK", work)):
+        monkeypatch.setattr(f"attrcls.data.balance.{name}", value)
+    a, b = np.repeat([0, 0, 0, 1], [30, 25, 25, 20]), np.repeat([0, 1, 2, 2], [30, 25, 25, 20])
+    assert balance_rows({"a": a, "b": b}, {"a": 2, "b": 3}).rounds == rounds
+
+
+@pytest.mark.parametrize(
+    ("counts", "strength", "expected"),
+    [
+        ([6, 3, 1], 0, [0.6, 0.3, 0.1]),
+        ([6, 3, 1], 1, [1 / 3, 1 / 3, 1 / 3]),
+        ([6, 2, 0], 0.5, [0.625, 0.375, 0]),
+        ([0.6, 0.2, 0], 0.5, [0.625, 0.375, 0]),
+        ([0, 0, 0], 0.5, [0, 0, 0]),
+    ],
+)
+def test_wanted_shares_lie_between_those_that_are_and_equal_ones(counts, strength, expected):
+    assert wanted_shares(np.array(counts, dtype=np.float64), strength=strength) == pytest.approx(expected)
+
+
 @st.composite
 def tables(draw):
     rows = draw(st.integers(1, 40))
