@@ -100,3 +100,11 @@ def test_a_code_needs_a_class_count_for_each_of_its_attributes_and_one_attribute
 def test_a_task_says_its_code_and_the_classes_of_its_attributes_are_the_radices():
     assert combiner_for(load_plan("mask18")) == Combiner("ans", ("mask", "gender", "age"), (3, 2, 3))
     assert combiner_for(load_plan("age5")) is None
+
+
+def test_no_rows_have_no_codes_and_they_are_integers_all_the_same():
+    codes = MASK18.encode({"mask": [], "gender": [], "age": []})
+    assert (codes.shape, codes.dtype) == ((0,), np.int64)
+    assert {attribute: (column.shape, column.dtype) for attribute, column in MASK18.decode([]).items()} == dict.fromkeys(
+        ("mask", "gender", "age"), ((0,), np.int64)
+    )
