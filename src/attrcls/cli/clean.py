@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from attrcls.cli.options import DataDirs, Device, Overrides, Precision, RawCells, Workers
+from attrcls.cli.options import Cache, CacheSize, DataDirs, Device, Overrides, Precision, RawCells, Workers
 from attrcls.cli.shell import INTERRUPTED, count, err, out, reported, say_error, warn
 from attrcls.errors import UserError
 
@@ -34,6 +34,8 @@ def clean_labels(
     workers: Workers = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    cache: Cache = None,
+    cache_size: CacheSize = "20GB",
     limit: Annotated[int | None, typer.Option(min=1, help="use at most so many rows of each split")] = None,
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="stop, or skip rows that cannot be used")] = "stop",
     resume: Annotated[bool, typer.Option("--resume", help="go on with the cleaning in --out")] = False,
@@ -58,7 +60,7 @@ def clean_labels(
                 task, data=data, out=out_path, heads=heads.split(",") if heads else (), method=method, full=full, all_splits=all_splits,
                 overrides=overrides, changes={key: value for key, value in changes.items() if value is not None}, device=device,
                 precision=precision, workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite,
-                raw_cells=raw_cells, on_pictures=on_pictures,
+                raw_cells=raw_cells, cache=cache, cache_size=cache_size, on_pictures=on_pictures,
             )  # fmt: skip
     except KeyboardInterrupt:
         say_error("interrupted; go on with the same command and --resume")

@@ -72,6 +72,10 @@ class EpochLines:
             self._bar = self._progress.add_task("", total=None, rate="", left="")
         self._began = time.monotonic()
 
+    def warn(self, text: str) -> None:
+        """Print a warning."""
+        warn(text)
+
     def step(self, step: "Step") -> None:
         """Move the bar."""
         self._rows_seen += len(step.rows)

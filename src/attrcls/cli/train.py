@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from attrcls.cli.options import Balance, DataDirs, Device, Overrides, Precision, Workers, balance_changes, sweep_rates
+from attrcls.cli.options import Balance, Cache, CacheSize, DataDirs, Device, Overrides, Precision, Workers, balance_changes, sweep_rates
 from attrcls.cli.shell import INTERRUPTED, err, out, reported, say_error
 
 
@@ -31,6 +31,8 @@ def train(
     workers: Workers = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    cache: Cache = None,
+    cache_size: CacheSize = "20GB",
     limit: Annotated[int | None, typer.Option(min=1, help="use at most so many rows of each split")] = None,
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="stop, or skip rows that cannot be used")] = "stop",
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
@@ -55,7 +57,7 @@ def train(
                 task, data=data, out=out_dir, heads=heads.split(",") if heads else (), overrides=overrides,
                 changes=changes, device=device, precision=precision,
                 workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite, decisions=decisions,
-                wandb_project=wandb, wandb_system=wandb_system, view=view,
+                wandb_project=wandb, wandb_system=wandb_system, cache=cache, cache_size=cache_size, view=view,
             )  # fmt: skip
     except KeyboardInterrupt:
         say_error("interrupted; go on from the last finished epoch with the same command and --resume")

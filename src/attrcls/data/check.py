@@ -2,18 +2,26 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import numpy.typing as npt
+
 from attrcls.data.images import image_size, read_image
 from attrcls.data.loader import default_workers
 from attrcls.data.manifest import Manifest
 from attrcls.errors import ImageError, Problem
 
 
-def find_unreadable(manifest: Manifest, *, min_px: int, crop: bool) -> dict[int, Problem]:
-    """The rows whose picture (or box in it, where they `crop`) cannot be read, by position, and why."""
+def find_unreadable(manifest: Manifest, *, min_px: int, crop: bool, known: npt.NDArray[np.bool_] | None = None) -> dict[int, Problem]:
+    """The rows whose picture (or box in it, where they `crop`) cannot be read, by position, and why.
+
+    `known` rows were read before, and are not read again.
+    """
     paths = manifest.image_paths()
     boxes = manifest.boxes()
 
     def fault(row: int) -> str | None:
+        if known is not None and known[row]:
+            return None
         box = boxes[row]
         try:
             read_image(paths[row], box=tuple(box) if crop and (box == box).all() else None, min_px=min_px)

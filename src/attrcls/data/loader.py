@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from attrcls.data.augment import Augmenter
 from attrcls.data.draws import draw_rows, expected_draws
-from attrcls.data.images import read_image, resize_to
+from attrcls.data.images import Box, read_image, resize_to
 from attrcls.data.manifest import Manifest
 from attrcls.errors import ImageError, UserError
+from attrcls.task import ImageSpec
 from attrcls.types import MISSING, Batch
 
 MAX_WORKERS = 16
@@ -45,12 +46,31 @@ class Pictures:
         Raises:
             ImageError: the picture is missing or cannot be read.
         """
-        box = None
-        if self.boxes is not None and np.isfinite(self.boxes[row]).all():
-            xmin, ymin, xmax, ymax = self.boxes[row]
-            box = (float(xmin), float(ymin), float(xmax), float(ymax))
-        image = read_image(self.paths[row], box=box, min_px=self.resize_px)
+        image = read_image(self.paths[row], box=self.box(row), min_px=self.resize_px)
         return resize_to(image, px=self.resize_px, fit=self.fit)
+
+    def box(self, row: int) -> Box | None:
+        """What is cut out of a row's picture, in its pixels; None leaves it whole."""
+        if self.boxes is None or not np.isfinite(self.boxes[row]).all():
+            return None
+        xmin, ymin, xmax, ymax = self.boxes[row]
+        return float(xmin), float(ymin), float(xmax), float(ymax)
+
+
+def pictures_of(manifest: Manifest, image: ImageSpec) -> Pictures:
+    """A manifest's pictures at the size that a task trains on."""
+    return Pictures(manifest.image_paths(), manifest.boxes() if image.crop_boxes else None, image.resize_px, image.fit)
+
+
+class PictureReader(Protocol):
+    """What reads a row's picture: `Pictures`, or a cache before them."""
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Each row's file."""
+
+    def read(self, row: int) -> npt.NDArray[np.uint8]:
+        """uint8 `(px, px, 3)`, RGB."""
 
 
 class Draw(NamedTuple):
@@ -76,7 +96,7 @@ class Decoded(NamedTuple):
 class PictureDataset(Dataset[Any]):
     """Reads and augments one picture per `Draw`; a row's repeats in an epoch by a recipe of their own, if there is one."""
 
-    def __init__(self, pictures: Pictures, augmenter: Augmenter, *, repeat_augmenter: Augmenter | None = None) -> None:
+    def __init__(self, pictures: PictureReader, augmenter: Augmenter, *, repeat_augmenter: Augmenter | None = None) -> None:
         self.pictures = pictures
         self.augmenter = augmenter
         self.repeat_augmenter = repeat_augmenter or augmenter

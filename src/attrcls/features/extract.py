@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attrcls.data.augment import Augmenter
-from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures, default_workers
+from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures, default_workers, pictures_of
 from attrcls.data.manifest import Manifest
 from attrcls.engine import Engine, precision_of
 from attrcls.errors import UserError
@@ -92,7 +92,7 @@ def view_features(
     Raises:
         UserError: a picture that was readable is not any more.
     """
-    pictures = Pictures(manifest.image_paths(), manifest.boxes() if image.crop_boxes else None, image.resize_px, image.fit)
+    pictures = pictures_of(manifest, image)
     keys = content_keys(pictures)
     file = _file(cache, network, image, fabric, looks=("views", views, image.px, image.resize_px, recipe if views > 1 else "none"))
 

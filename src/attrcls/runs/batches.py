@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from attrcls.data.augment import Augmenter
-from attrcls.data.loader import DecodedLoader, DrawSource, LabelledBatches, PictureDataset, Pictures, default_workers
+from attrcls.data.cache import PixelCache
+from attrcls.data.loader import DecodedLoader, DrawSource, LabelledBatches, PictureDataset, default_workers, pictures_of
 from attrcls.data.manifest import Manifest
 from attrcls.engine import Engine
 from attrcls.features.batches import KeptFeatures
@@ -27,13 +28,14 @@ def labelled_batches(
     balance: TrainBalance | None = None,
     workers: int | None = None,
     pin_memory: bool = False,
+    cache: PixelCache | None = None,
 ) -> LabelledBatches:
     """Batches of a manifest under `recipe`, by default the task's own; cards in the ratios that the plan gives them."""
-    boxes = manifest.boxes() if task.image.crop_boxes else None
-    pictures = Pictures(manifest.image_paths(), boxes, task.image.resize_px, task.image.fit)
+    pictures = pictures_of(manifest, task.image)
+    reader = cache.keep(pictures) if cache else pictures
     repeat_recipe = task.balance.repeat_augment if balance and task.balance else None
     repeat_augmenter = None if repeat_recipe is None else Augmenter(repeat_recipe, px=task.image.px)
-    dataset = PictureDataset(pictures, Augmenter(task.augment if recipe is None else recipe, px=task.image.px), repeat_augmenter=repeat_augmenter)
+    dataset = PictureDataset(reader, Augmenter(task.augment if recipe is None else recipe, px=task.image.px), repeat_augmenter=repeat_augmenter)
     loader = DecodedLoader(dataset, workers=default_workers() if workers is None else workers, pin_memory=pin_memory)
     return _labelled(manifest, loader, plan, task, balance)
 

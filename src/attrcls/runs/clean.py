@@ -16,6 +16,7 @@ from attrcls.cleaning.mended import mended_table
 from attrcls.cleaning.observe import FAST_RUNS, FULL_RUNS, FULL_UNCOUNTED_EPOCHS, cleaning_task, counts_of, linear_network, observe
 from attrcls.cleaning.roles import Ints, Units
 from attrcls.cleaning.verdicts import value_table, verdict_table
+from attrcls.data.cache import CACHE_SIZE, PixelCache, open_cache
 from attrcls.data.manifest import Manifest, OnError, build_manifest
 from attrcls.data.tables import read_table, write_table
 from attrcls.engine import Engine, advise_on_memory, in_float32, place, seed_everything, start_engine
@@ -66,13 +67,16 @@ def run_clean(
     resume: bool = False,
     overwrite: bool = False,
     raw_cells: bool = False,
+    cache: str | Path | None = None,
+    cache_size: str = CACHE_SIZE,
     on_pictures: Callable[[int], Progress] | None = None,
 ) -> Cleaned:
     """Find the suspect labels of a task and write `verdicts.csv`, `aum_values.csv`, `cleaned.csv` and `review.html`.
 
     `full` trains the whole network instead of heads on frozen features; None means: where the trunk has no weights.
     `resume` goes on after the last finished epoch of `full`; features that were computed are found again anyway. `raw_cells`
-    leaves cells that a spreadsheet would run as they are in `aum_values.csv` and the cleaned table.
+    leaves cells that a spreadsheet would run as they are in `aum_values.csv` and the cleaned table. `cache` is a folder in which
+    `full` keeps decoded pictures, up to `cache_size`.
     Raises:
         UserError: anything in the task, cards, data or arguments is wrong, or cleanlab is wanted and not installed.
         AttrclsError: the disk is full, or memory ran out.
@@ -90,7 +94,8 @@ def run_clean(
             check_same_specs(folder, specs_of(plan))
             return Cleaned(where, {}, read_table(where / "verdicts.csv", empty=True, escaped=True), {}, finished_before=True)
         fabric = start_engine(device=device, precision=precision)
-        prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit)
+        pixels = open_cache(cache if full else None, cache_size)
+        prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit, cache=pixels)
         everything = prepared.manifest
         manifest = everything if all_splits else everything.of_split("train")
         config = {
@@ -105,8 +110,9 @@ def run_clean(
             folder.write_status({"state": "running", "kind": "cleaning"})
             folder.write_config(config)
         cleaning = _Cleaning(
-            plan, manifest, fabric, cleaning_task(plan.task, full=full, heads=plan.task.heads), workers, folder, warn=prepared.warnings.append
-        )
+            plan, manifest, fabric, cleaning_task(plan.task, full=full, heads=plan.task.heads), workers, folder, pixels,
+            warn=prepared.warnings.append,
+        )  # fmt: skip
         with advise_on_memory("try --fast, a smaller --set image.px=…, or a smaller trunk"):
             audits = cleaning.by_training() if full else cleaning.by_features(method, on_pictures)
         verdicts = verdict_table(manifest, audits, plan.task.clean, constant=cleaning.constant)
@@ -115,7 +121,10 @@ def run_clean(
             "method": f"{method}, {'the whole network' if full else 'frozen trunk'}; {cleaning.loaded}",
         }
         _write(folder, plan, prepared.roots, everything, audits, verdicts, manifest, constant=cleaning.constant, told=told, raw_cells=raw_cells)
-        return Cleaned(folder.path, audits, verdicts, told, prepared.warnings)
+        # Not among what is written: a run names no folder of this machine.
+        shown = {**told, "cache": pixels.told()} if pixels else told
+        trouble = pixels.trouble() if pixels else "--cache is for --full: --fast keeps a frozen trunk's features" if cache else None
+        return Cleaned(folder.path, audits, verdicts, shown, [*prepared.warnings, *([trouble] if trouble else [])])
 
 
 def run_apply(
@@ -161,6 +170,7 @@ class _Cleaning:
     task: Task
     workers: int | None
     folder: RunFolder
+    cache: PixelCache | None
     warn: Callable[[str], None]
     loaded: str = ""
 
@@ -216,7 +226,7 @@ class _Cleaning:
         network, self.loaded = build_network(task, self._counts(targets), weights=self.plan.task.trunk.weights)
         place(network, self.fabric)
         pin = self.fabric.device.type == "cuda"
-        batches = labelled_batches(self.manifest.with_columns(**targets), self.plan, task, workers=self.workers, pin_memory=pin)
+        batches = labelled_batches(self.manifest.with_columns(**targets), self.plan, task, workers=self.workers, pin_memory=pin, cache=self.cache)
         checkpoint = self.folder.cleaning_checkpoint(run)
         return observe(network, batches, task, targets, fabric=self.fabric, uncounted_epochs=FULL_UNCOUNTED_EPOCHS, checkpoint=checkpoint)
 

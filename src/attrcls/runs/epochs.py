@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from attrcls.data.cache import PixelCache
 from attrcls.data.loader import LabelledBatches
 from attrcls.data.manifest import Manifest
 from attrcls.engine import Engine, advise_on_memory, in_float32, precision_of
@@ -37,6 +38,9 @@ class TrainView(Protocol):
     def start(self, facts: Mapping[str, str], *, epochs: int, warnings: Sequence[str]) -> None:
         """Once, before the first step: what is about to be trained, name to text."""
 
+    def warn(self, text: str) -> None:
+        """Of something to know that stops nothing."""
+
     def step(self, step: Step) -> None:
         """After every step."""
 
@@ -56,6 +60,9 @@ class Silent:
         return lambda done: None
 
     def start(self, facts: Mapping[str, str], *, epochs: int, warnings: Sequence[str]) -> None:
+        """Say nothing."""
+
+    def warn(self, text: str) -> None:
         """Say nothing."""
 
     def step(self, step: Step) -> None:
@@ -78,6 +85,7 @@ class TrainRun:
     val: LabelledBatches | None
     facts: dict[str, Any]
     view: TrainView
+    cache: PixelCache | None = None
     tracker: Tracker | None = None
     kept: Validation | None = None
 
@@ -170,6 +178,8 @@ def _end_epoch(run: TrainRun, row: dict[str, Any], *, seconds: float) -> None:
     if run.tracker:
         run.tracker.log_epoch(row)
     run.view.epoch(row, best=best)
+    if run.cache and (trouble := run.cache.trouble()):
+        run.view.warn(trouble)
 
 
 def _record_progress(run: TrainRun, *, seconds: float) -> None:

@@ -9,9 +9,11 @@ import pandas as pd
 
 from attrcls.combine import combiner_for
 from attrcls.data.augment import RECIPES, Augmenter
+from attrcls.data.cache import PixelCache
 from attrcls.data.check import find_unreadable
 from attrcls.data.duplicates import Duplicates, find_duplicates, in_several_splits
 from attrcls.data.leaks import number_files, ties
+from attrcls.data.loader import pictures_of
 from attrcls.data.manifest import SKIP_ADVICE, Manifest, OnError, build_manifest
 from attrcls.data.split import split_manifest
 from attrcls.errors import Problem, ProblemsError, UserError
@@ -34,8 +36,12 @@ class Prepared:
     warnings: list[str] = field(default_factory=list)
 
 
-def prepare_data(plan: Plan, data: Sequence[str | Path], *, on_error: OnError = "stop", limit: int | None = None) -> Prepared:
+def prepare_data(
+    plan: Plan, data: Sequence[str | Path], *, on_error: OnError = "stop", limit: int | None = None, cache: PixelCache | None = None
+) -> Prepared:
     """Read the cards' tables, check every picture, split, and keep at most `limit` rows of each split.
+
+    What the `cache` holds was read before, and is not checked again.
 
     Raises:
         ProblemsError: rows are bad and `on_error` is "stop"; all are listed.
@@ -43,7 +49,9 @@ def prepare_data(plan: Plan, data: Sequence[str | Path], *, on_error: OnError = 
     """
     roots = resolve_roots(plan, data)
     manifest, problems = build_manifest(plan.cards, roots, on_error=on_error)
-    unreadable = find_unreadable(manifest, min_px=plan.task.image.resize_px, crop=plan.task.image.crop_boxes)
+    image = plan.task.image
+    known = cache.holds(pictures_of(manifest, image)) if cache else None
+    unreadable = find_unreadable(manifest, min_px=image.resize_px, crop=image.crop_boxes, known=known)
     if unreadable and on_error == "stop":
         raise ProblemsError(
             f"{len(unreadable)} {'picture' if len(unreadable) == 1 else 'pictures'} cannot be read", list(unreadable.values()), fix=SKIP_ADVICE

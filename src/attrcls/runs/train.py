@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from attrcls.data.cache import CACHE_SIZE, PixelCache, open_cache
 from attrcls.data.loader import LabelledBatches, default_workers
 from attrcls.data.manifest import Manifest, OnError
 from attrcls.engine import Engine, place, precision_of, seed_everything, start_engine
@@ -50,6 +51,8 @@ def run_train(
     decisions: str | Path | None = None,
     wandb_project: str | None = None,
     wandb_system: bool = False,
+    cache: str | Path | None = None,
+    cache_size: str = CACHE_SIZE,
     view: TrainView | None = None,
 ) -> Path:
     """Train a task and return its run directory.
@@ -58,6 +61,7 @@ def run_train(
     same by dotted key. `workers` decode in processes of their own; their number changes no result. `decisions` is a
     verdicts.csv or decisions.csv, applied to the train split only; the pictures stay, as unlabelled ones. With `wandb_project`
     the run is tracked; only with `wandb_system` is the tracker told of the machine, its user, program, packages and git remote.
+    `cache` is a folder in which decoded pictures are kept, up to `cache_size`; it changes no result.
     Raises:
         UserError: anything in the task, cards, data or arguments is wrong.
         AttrclsError: the disk is full, memory ran out, or training diverged.
@@ -69,7 +73,8 @@ def run_train(
             check_same_specs(folder, specs_of(plan))
             return folder.path
         fabric = start_engine(device=device, precision=precision)
-        prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit)
+        pixels = open_cache(cache, cache_size)
+        prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit, cache=pixels)
         decided = decide_labels(prepared, Path(decisions), heads=list(plan.task.heads), limited=limit is not None) if decisions else None
         if decided:
             prepared = decided.prepared
@@ -90,7 +95,7 @@ def run_train(
             loaded = f"resumed after epoch {state.epoch}"
         view = view or Silent()
         train, val = _build_batches(
-            plan, prepared, balance, state.network, fabric, workers=default_workers() if workers is None else workers, view=view
+            plan, prepared, balance, state.network, fabric, workers=default_workers() if workers is None else workers, cache=pixels, view=view
         )
         sweep = (
             _sweep(plan, prepared, folder, state.network, train, val, fabric=fabric, resumes=resumes, view=view)
@@ -115,7 +120,7 @@ def run_train(
                 "".join(f"{without_places(str(problem), known=prepared.roots.values())}\n" for problem in prepared.skipped),
             )
         remember_places(config["run"]["manifest"], prepared.roots)
-        run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view)
+        run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view, pixels)
         _train_to_the_end(run, told=_told(run, loaded, balance, sweep), config=config, wandb_project=wandb_project, wandb_system=wandb_system)
         return folder.path
 
@@ -165,7 +170,15 @@ def _build_state(plan: Plan, prepared: Prepared, fabric: Engine, *, weights: str
 
 
 def _build_batches(
-    plan: Plan, prepared: Prepared, balance: TrainBalance | None, network: Network, fabric: Engine, *, workers: int, view: TrainView
+    plan: Plan,
+    prepared: Prepared,
+    balance: TrainBalance | None,
+    network: Network,
+    fabric: Engine,
+    *,
+    workers: int,
+    cache: PixelCache | None,
+    view: TrainView,
 ) -> tuple[LabelledBatches, LabelledBatches | None]:
     task, train, val = plan.task, prepared.manifest.of_split("train"), prepared.manifest.of_split("val")
     if views := kept_views(plan, train):
@@ -176,9 +189,9 @@ def _build_batches(
         return kept(train, views=views, balance=balance), kept(val, views=1) if len(val) else None
     pin = fabric.device.type == "cuda"
     return (
-        labelled_batches(train, plan, task, balance=balance, workers=workers, pin_memory=pin),
+        labelled_batches(train, plan, task, balance=balance, workers=workers, pin_memory=pin, cache=cache),
         # A few workers keep up with a forward pass over the validation rows; more would only hold memory.
-        labelled_batches(val, plan, task, recipe="none", workers=min(workers, 4), pin_memory=pin) if len(val) else None,
+        labelled_batches(val, plan, task, recipe="none", workers=min(workers, 4), pin_memory=pin, cache=cache) if len(val) else None,
     )
 
 
@@ -236,6 +249,7 @@ def _told(run: TrainRun, loaded: str, balance: TrainBalance | None, sweep: Sweep
     plan, manifest = run.plan, run.prepared.manifest
     where = f"bundled {plan.found.name}" if plan.found.bundled else str(plan.found.path)
     groups = manifest.frame["group"].nunique() - int((manifest.frame["group"] == "").any())
+    kept = kept_views(plan, manifest.of_split("train"))
     rows = f"{run.facts['train_rows']:,} train, {run.facts['val_rows']:,} validation"
     return {
         "task": f"{where}: {plan.task.title or plan.task.name}",
@@ -248,6 +262,7 @@ def _told(run: TrainRun, loaded: str, balance: TrainBalance | None, sweep: Sweep
         "trunk": f"{plan.task.trunk.name}, {plan.task.image.px} px; {loaded}{_frozen(plan, manifest)}",
         **({"labels": f"cleaned, {run.facts['decisions']}"} if run.facts["decisions"] else {}),
         **({"rate": sweep.told(plan.task.monitor)} if sweep else {}),
+        **({"cache": "not used: a frozen trunk's features are kept" if kept else run.cache.told()} if run.cache else {}),
         "device": f"{run.facts['device']}, {run.facts['precision']}",
         "run": str(run.folder.path),
     }
