@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,6 @@ class PixelCache:
 
     def keep(self, pictures: Pictures) -> "Pictures | CachedPictures":
         """The same pictures, read from the cache and into it; those for which there is no room are decoded each time."""
-        if self._stopped[0]:
-            return pictures
         keys = keys_of(pictures)
         distinct = {key.tobytes(): row for row, key in enumerate(keys)}
         try:
@@ -102,11 +100,12 @@ class PixelCache:
                 present = sum(is_present(pictures.paths[row], key, known) for key, row in distinct.items())
                 new = [key for key in distinct if key not in known]
                 added = new[: self._room(file, reserved=len(distinct) - len(new) - present)]
-                file.append(added)
-            known = file.entries()
+                if added and not self._stopped[0]:
+                    known = self._append(file, added)
         except OSError as error:
             self._stopped[0] = error.errno or errno.EIO
             return pictures
+        added = [key for key in added if key in known]
         left_out = len(new) - len(added)
         self._counts.setdefault(keys.tobytes(), (len(distinct) - left_out, present, left_out, file.record))
         slots = [known[key.tobytes()][0] if key.tobytes() in known else -1 for key in keys]
@@ -135,11 +134,19 @@ class PixelCache:
     def _locked(self) -> Iterator[None]:
         handle = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            # The kernel frees it when the process ends, however it ends.
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            # A record lock, which a process that is forked meanwhile does not inherit; the kernel frees it when this one ends.
+            fcntl.lockf(handle, fcntl.LOCK_EX)
             yield
         finally:
             os.close(handle)
+
+    def _append(self, file: PixelFile, keys: Sequence[bytes]) -> dict[bytes, tuple[int, bytes]]:
+        """Give places to keys; the entries after that. On a full disk what was there before can still be read."""
+        try:
+            file.append(keys)
+        except OSError as error:
+            self._stopped[0] = error.errno or errno.EIO
+        return file.entries()
 
     def _room(self, file: PixelFile, *, reserved: int) -> int:
         """How many more pictures may be given a place; `reserved` have one already and are yet to be written."""
