@@ -1,6 +1,7 @@
 """What the tests share: a tiny drawn dataset, a run trained on it, and the command line called in this process."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -148,3 +149,20 @@ def trained_run(shared_squares: Path, tmp_path_factory: pytest.TempPathFactory) 
 
     out = tmp_path_factory.mktemp("runs") / "squares"
     return run_train(str(shared_squares / "squares.task.yaml"), out=out, workers=0)
+
+
+@pytest.fixture(scope="session")
+def graph_cache(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that holds the ONNX graph of the finished run: making one takes seconds."""
+    from attrcls.prediction.graphs import kept_graph
+    from attrcls.prediction.models import load_models
+
+    cache = tmp_path_factory.mktemp("graph_cache")
+    kept_graph(load_models([trained_run])[0], cache)
+    return cache
+
+
+@pytest.fixture
+def with_graph(graph_cache: Path, own_cache: None, tmp_path: Path) -> None:
+    """The finished run's ONNX graph in the test's own cache."""
+    shutil.copytree(graph_cache / "graphs", tmp_path / "cache" / "graphs")

@@ -3,9 +3,11 @@
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from attrcls.errors import AttrclsError, UserError
@@ -34,6 +36,20 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path}: no such file; the run is not complete: put the file back, or train again") from error
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{path}: damaged, or not a safetensors file ({error}); put the file back, or train again") from error
+
+
+class Digest(Protocol):
+    """What hashlib makes."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take in more bytes."""
+
+
+def digest_tensors(digest: Digest, tensors: Mapping[str, Tensor]) -> None:
+    """Take names and values of tensors into a digest, whatever their device and memory layout."""
+    for name, tensor in tensors.items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], *, strict: bool = True) -> None:

@@ -4,13 +4,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attrcls.engine import start_engine
 from attrcls.prediction.images import Predictions, predict_images
 from attrcls.prediction.models import combiner_of, heads_of, load_models
+from attrcls.prediction.runtime import ENGINES, start_runtime
 
 
-def run(models, paths, *, batch_size: int = 8, workers: int = 0) -> Predictions:
-    return predict_images(models, paths, None, fabric=start_engine(device="cpu"), batch_size=batch_size, workers=workers)
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def run(engine, graph_cache):
+    def predict(models, paths, *, batch_size: int = 8, workers: int = 0, advance=lambda images: None) -> Predictions:
+        runtime = start_runtime(models, engine=engine, device="cpu", precision="auto", pictures=len(paths), batch_size=batch_size, cache=graph_cache)
+        assert runtime.engine == engine
+        return predict_images(
+            models, paths, None, fabric=runtime.fabric, batch_size=batch_size, workers=workers, advance=advance, forwards=runtime.forwards
+        )
+
+    return predict
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +35,7 @@ def pictures(folder: Path) -> list[Path]:
     return sorted((folder / "images").glob("*.jpg"))
 
 
-def test_a_file_gets_the_same_numbers_wherever_it_stands(models, shared_squares):
+def test_a_file_gets_the_same_numbers_wherever_it_stands(run, models, shared_squares):
     paths = pictures(shared_squares)[:13]
     forward, backward = run(models, paths), run(models, paths[::-1])
     alone = run(models, paths[5:6])
@@ -31,16 +44,15 @@ def test_a_file_gets_the_same_numbers_wherever_it_stands(models, shared_squares)
         assert np.array_equal(forward.probabilities[head][5], alone.probabilities[head][0])
 
 
-def test_a_file_that_is_named_twice_is_run_once_and_told_twice(models, shared_squares):
+def test_a_file_that_is_named_twice_is_run_once_and_told_twice(run, models, shared_squares):
     paths = pictures(shared_squares)[:3]
     counted = []
-    fabric = start_engine(device="cpu")
-    twice = predict_images(models, [*paths, *paths], None, fabric=fabric, batch_size=8, workers=0, advance=counted.append)
+    twice = run(models, [*paths, *paths], advance=counted.append)
     assert sum(counted) == 3
     assert np.array_equal(twice.probabilities["colour"][:3], twice.probabilities["colour"][3:])
 
 
-def test_a_bad_picture_touches_no_other_row(models, shared_squares, tmp_path):
+def test_a_bad_picture_touches_no_other_row(run, models, shared_squares, tmp_path):
     paths = pictures(shared_squares)[:6]
     whole = run(models, paths)
     (tmp_path / "cut.jpg").write_bytes(paths[2].read_bytes()[:300])
@@ -50,20 +62,20 @@ def test_a_bad_picture_touches_no_other_row(models, shared_squares, tmp_path):
     assert np.array_equal(broken.probabilities["colour"][[0, 2, 4]], whole.probabilities["colour"][[0, 1, 3]])
 
 
-def test_workers_change_nothing(models, shared_squares):
+def test_workers_change_nothing(run, models, shared_squares):
     paths = pictures(shared_squares)
     alone, helped = run(models, paths), run(models, paths, workers=2)
     assert np.array_equal(alone.probabilities["colour"], helped.probabilities["colour"])
 
 
-def test_runs_with_the_same_heads_are_averaged(models, trained_run, shared_squares, tmp_path):
+def test_runs_with_the_same_heads_are_averaged(run, models, trained_run, shared_squares, tmp_path):
     shutil.copytree(trained_run, tmp_path / "second")
     pair = load_models([trained_run, tmp_path / "second"])
     paths = pictures(shared_squares)[:5]
     assert np.allclose(run(pair, paths).probabilities["size"], run(models, paths).probabilities["size"], atol=1e-6)
 
 
-def test_a_run_whose_size_is_not_the_others_looks_at_its_own_pictures(models, trained_run, shared_squares, tmp_path):
+def test_a_run_whose_size_is_not_the_others_looks_at_its_own_pictures(run, models, trained_run, shared_squares, tmp_path):
     shutil.copytree(trained_run, tmp_path / "second")
     description = tmp_path / "second" / "model" / "model.json"
     description.write_text(description.read_text().replace('"px": 32', '"px": 40'))

@@ -20,6 +20,9 @@ RawCells = Annotated[bool, typer.Option("--raw-cells", help="write no ' before t
 Cache = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="keep decoded pictures here, for later epochs and runs")]
 CacheSize = Annotated[str, typer.Option(help="how large --cache may grow, such as 500MB")]
 Precision = Annotated[str, typer.Option(help="auto, 32 or bf16")]
+InferenceEngine = Annotated[
+    str, typer.Option("--engine", help="torch, onnxruntime, openvino, or auto: for many pictures the fastest that is installed for the device")
+]
 
 
 def sweep_rates(rates: str | None) -> list[float] | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, ImageRoot, Precision, RawCells, Workers
+from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, ImageRoot, InferenceEngine, Precision, RawCells, Workers
 from attrcls.cli.shell import ROWS_FAILED, count, err, out, reported, warn
 
 SHOWN_ROWS = 20
@@ -24,6 +24,7 @@ def predict(
     workers: Workers = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    engine: InferenceEngine = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="go on where the same command was stopped")] = False,
     raw_cells: RawCells = False,
 ) -> None:
@@ -40,8 +41,8 @@ def predict(
     with image_progress() as started:
         predicted = run_predict(
             runs, source, csv=csv, submission=submission, probabilities=probabilities, image_column=image_column, image_root=image_root,
-            encoding=encoding, device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume,
-            raw_cells=raw_cells, started=started,
+            encoding=encoding, device=device, precision=precision, engine=engine, batch_size=batch_size, workers=workers,
+            resume=resume, raw_cells=raw_cells, started=started,
         )  # fmt: skip
     if csv is None:
         shown = predicted.table.head(SHOWN_ROWS)
@@ -50,6 +51,7 @@ def predict(
             err.print(f"… {count(len(predicted.table) - SHOWN_ROWS, 'more row')}; write them all with --csv OUT.csv")
     else:
         out.print(f"{csv}: {count(len(predicted.table), 'row')}, {predicted.failed:,} without a prediction of their own")
+    err.print(f"engine: {predicted.ran_on}")
     for text in predicted.warnings:
         warn(text)
     for name in predicted.fallen_back[:SHOWN_ROWS]:

@@ -22,6 +22,7 @@ from attrcls.errors import UserError
 from attrcls.features.cache import content_keys, kept_or_computed
 from attrcls.model.network import Network
 from attrcls.task import ImageSpec
+from attrcls.tensors import digest_tensors
 
 # Cleaning sees each picture as it is and mirrored.
 VIEWS = 2
@@ -158,7 +159,5 @@ def _file(cache: Path | None, network: Network, image: ImageSpec, fabric: Engine
     digest.update(repr((_VERSION, *looks, image.fit, image.mean, image.std, image.crop_boxes, precision_of(fabric))).encode())
     # The module's text tells architectures of equal tensors apart.
     digest.update(str(network.trunk).encode())
-    for name, tensor in network.trunk.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    digest_tensors(digest, network.trunk.state_dict())
     return cache / f"{digest.hexdigest()}.safetensors"

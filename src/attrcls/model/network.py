@@ -43,10 +43,13 @@ class Network(nn.Module):
 
     def extract(self, images: Tensor) -> Tensor:
         """uint8 `(batch, 3, px, px)` to float32 features `(batch, features)`."""
-        pixels = torch.addcmul(self.shift, images.to(self.scale.dtype), self.scale)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_trunk):
-            features: Tensor = self.trunk(pixels)
+            features: Tensor = self.trunk(self.normalised(images))
         return features.flatten(1).float()
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """uint8 `(batch, 3, px, px)` to float32 with the task's mean taken off, over its standard deviation."""
+        return torch.addcmul(self.shift, images.to(self.scale.dtype), self.scale)
 
     def train(self, mode: bool = True) -> "Network":
         """Training mode; a frozen trunk stays in eval mode, so that its BatchNorm keeps its statistics."""

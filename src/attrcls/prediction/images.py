@@ -11,8 +11,9 @@ import torch
 
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures
-from attrcls.engine import Engine, place
+from attrcls.engine import Engine
 from attrcls.errors import AttrclsError
+from attrcls.prediction.forward import Forward, torch_forward
 from attrcls.prediction.models import TrainedModel, heads_of
 from attrcls.prediction.parts import PART_PICTURES, PART_SECONDS, FloatArray, KeptParts, Part, joined
 from attrcls.task import ImageSpec
@@ -37,9 +38,11 @@ def predict_images(
     workers: int,
     advance: Callable[[int], None] = lambda images: None,
     kept: KeptParts | None = None,
+    forwards: Sequence[Forward] | None = None,
 ) -> Predictions:
     """Run every model over the pictures and average the models that share a head.
 
+    `forwards` are what runs each of the models, by default torch on the engine's device.
     `advance` is told how many pictures were just done. A row whose box is not four numbers counts as unreadable. With `kept`
     pictures are put by in parts, and those that are found there are not run again.
     """
@@ -58,8 +61,9 @@ def predict_images(
             status[position], error[position] = what, why
         advance(len(part.positions))
 
+    forwards = [torch_forward(model, fabric) for model in models] if forwards is None else forwards
     for size, image in enumerate(dict.fromkeys(model.description.image for model in models)):
-        same = [model for model in models if model.description.image == image]
+        same = [forward for model, forward in zip(models, forwards, strict=True) if model.description.image == image]
         done: set[int] = set()
         for part in kept.of_size(size) if kept else ():
             take(part)
@@ -100,18 +104,16 @@ def _known_faults(paths: Sequence[Path], boxes: npt.NDArray[np.float64] | None) 
 
 
 class _Runner:
-    """The models that look at pictures of one size, and the loader that feeds them."""
+    """What runs the models that look at pictures of one size, and the loader that feeds them."""
 
     def __init__(
-        self, models: Sequence[TrainedModel], paths: Sequence[Path], boxes: npt.NDArray[np.float64] | None, *, image: ImageSpec,
+        self, forwards: Sequence[Forward], paths: Sequence[Path], boxes: npt.NDArray[np.float64] | None, *, image: ImageSpec,
         fabric: Engine, batch_size: int, workers: int,
     ) -> None:  # fmt: skip
-        self.models, self.fabric, self.batch_size = models, fabric, batch_size
+        self.forwards, self.fabric, self.batch_size = forwards, fabric, batch_size
         pictures = Pictures(paths, boxes if image.crop_boxes else None, image.resize_px, image.fit)
         dataset = PictureDataset(pictures, Augmenter("none", px=image.px))
         self.loader = DecodedLoader(dataset, workers=workers, pin_memory=fabric.device.type == "cuda")
-        for model in models:
-            place(model.network.eval(), fabric)
 
     def run(self, wanted: Sequence[tuple[int, int]]) -> Iterator[Part]:
         """Yield what comes of (position, row) pairs, batch by batch."""
@@ -131,9 +133,7 @@ class _Runner:
             images = torch.cat([images, images[-1:].expand(self.batch_size - count, -1, -1, -1)])
         images = images.to(self.fabric.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
         outputs: dict[str, FloatArray] = {}
-        with torch.inference_mode(), self.fabric.autocast():
-            for model in self.models:
-                for head, logits in model.network(images).items():
-                    probabilities = model.network.heads[head].probabilities(logits)[:count].cpu().numpy()
-                    outputs[head] = outputs[head] + probabilities if head in outputs else probabilities
+        for forward in self.forwards:
+            for head, probabilities in forward(images).items():
+                outputs[head] = outputs[head] + probabilities[:count] if head in outputs else probabilities[:count]
         return outputs

@@ -16,7 +16,7 @@ import torch
 from attrcls.engine import Engine, precision_of
 from attrcls.errors import UserError
 from attrcls.prediction.models import TrainedModel
-from attrcls.tensors import load_tensors, save_tensors
+from attrcls.tensors import digest_tensors, load_tensors, save_tensors
 
 FloatArray = npt.NDArray[np.float32]
 # A part is written when it has so many pictures and the last one is so old: a write costs about as much as a few pictures.
@@ -75,8 +75,9 @@ class KeptParts:
 
 
 def kept_parts(
-    cache: Path, models: Sequence[TrainedModel], paths: Sequence[Path], boxes: npt.NDArray[np.float64] | None, *, fabric: Engine, batch_size: int
-) -> KeptParts:
+    cache: Path, models: Sequence[TrainedModel], paths: Sequence[Path], boxes: npt.NDArray[np.float64] | None, *, fabric: Engine,
+    batch_size: int, engine: str = "torch",
+) -> KeptParts:  # fmt: skip
     """Where the parts of a prediction lie: known by the models' weights, each picture's path, size and time, and the settings.
 
     Folders that were left long ago are removed.
@@ -84,10 +85,11 @@ def kept_parts(
     digest = hashlib.blake2b(digest_size=16)
     for model in models:
         digest.update(model.description.model_dump_json().encode())
-        for name, tensor in model.network.state_dict().items():
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        digest_tensors(digest, model.network.state_dict())
     digest.update(repr((fabric.device.type, precision_of(fabric), batch_size)).encode())
+    # Parts of torch keep the name that they had when there was nothing else.
+    if engine != "torch":
+        digest.update(engine.encode())
     for path in paths:
         digest.update(f"{path.absolute()}\0{_stamp(path)}\0".encode("utf-8", "surrogateescape"))
     if boxes is not None:

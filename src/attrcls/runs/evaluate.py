@@ -13,8 +13,10 @@ from attrcls.data.manifest import Manifest, build_manifest
 from attrcls.data.tables import find_column, read_table
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.evaluation import IntArray, Interval, score_with_intervals
+from attrcls.features.cache import default_cache
 from attrcls.prediction.inputs import IMAGE_COLUMNS, PredictInput, read_input
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
+from attrcls.prediction.runtime import start_runtime
 from attrcls.runs.folder import RunFolder
 from attrcls.runs.predict import Advance, predict_rows
 from attrcls.slices import Slice, score_slices
@@ -78,9 +80,12 @@ def run_evaluate(
     if labelled is None:
         asked = read_input(Path(source), image_column=image_column, image_root=root or None, encoding=encoding, box=models[0].description.box)
         labelled = _from_tables(models, asked, Path(truth) if truth else None, source=Path(source), split=split, encoding=encoding)
-    predictions, kept = predict_rows(
-        models, labelled.asked, device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume, started=started
-    )
+    # Torch, as in training, so that scores do not depend on what is installed.
+    runtime = start_runtime(
+        models, engine="torch", device=device, precision=precision, pictures=len(labelled.asked.paths), batch_size=batch_size,
+        cache=default_cache(),
+    )  # fmt: skip
+    predictions, kept = predict_rows(models, labelled.asked, runtime=runtime, batch_size=batch_size, workers=workers, resume=resume, started=started)
     ok = np.array([status == "ok" for status in predictions.status], dtype=bool)
     classes = heads_of(models)
     targets = {head: values[ok] for head, values in labelled.targets.items()}

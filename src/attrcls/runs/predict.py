@@ -8,26 +8,28 @@ import pandas as pd
 
 from attrcls.data.loader import default_workers
 from attrcls.data.tables import check_table_name, write_table
-from attrcls.engine import advise_on_memory, start_engine
-from attrcls.errors import UserError
+from attrcls.engine import advise_on_memory
 from attrcls.features.cache import default_cache
 from attrcls.prediction.images import Predictions, predict_images
 from attrcls.prediction.inputs import PredictInput, read_input
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
 from attrcls.prediction.output import prediction_table, submission_table
 from attrcls.prediction.parts import KeptParts, kept_parts
+from attrcls.prediction.runtime import Runtime, start_runtime
 
 Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """A prediction's table, and what it was made from. `fallen_back` names pictures that a submission had to guess."""
+    """A prediction's table, and what it was made from. `ran_on` says in words which engine and precision did it, `fallen_back`
+    names pictures that a submission had to guess."""
 
     table: pd.DataFrame
     asked: PredictInput
     models: Sequence[TrainedModel]
     predictions: Predictions
+    ran_on: str
     fallen_back: Sequence[str] = ()
     warnings: Sequence[str] = ()
 
@@ -49,6 +51,7 @@ def run_predict(
     encoding: str | None = None,
     device: str = "auto",
     precision: str = "auto",
+    engine: str = "auto",
     batch_size: int = 64,
     workers: int | None = None,
     resume: bool = False,
@@ -59,7 +62,8 @@ def run_predict(
 
     Runs with the same heads are averaged, runs with different heads of one task are put together. `started` is told
     the number of pictures and returns what is then told of progress. `resume` goes on with the same prediction, of the same
-    models, pictures and settings, where it was stopped. `raw_cells` leaves cells that a spreadsheet would run as they are in
+    models, pictures and settings, where it was stopped. `engine` is torch, onnxruntime, openvino, or auto: the fastest that is
+    installed for the device, where there are pictures enough. `raw_cells` leaves cells that a spreadsheet would run as they are in
     a CSV; a submission's always are, because a scorer compares them.
     Raises:
         UserError: a run or the input cannot be used; single pictures that cannot are told by the `status` column.
@@ -72,9 +76,10 @@ def run_predict(
         Path(source), image_column=image_column, image_root=Path(image_root) if image_root else None, encoding=encoding,
         box=models[0].description.box,
     )  # fmt: skip
-    predictions, kept = predict_rows(
-        models, asked, device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume, started=started
+    runtime = start_runtime(
+        models, engine=engine, device=device, precision=precision, pictures=len(asked.paths), batch_size=batch_size, cache=default_cache()
     )
+    predictions, kept = predict_rows(models, asked, runtime=runtime, batch_size=batch_size, workers=workers, resume=resume, started=started)
     classes, combiner = heads_of(models), combiner_of(models)
     fallen_back: list[str] = []
     if submission:
@@ -88,40 +93,36 @@ def run_predict(
         write_table(table, out, raw=raw_cells or submission)
     # Only now: a table that could not be written, on a full disk say, is made of them again.
     kept.drop()
-    warnings = []
+    warnings = list(runtime.warnings)
     if models[0].description.box and asked.boxes is None:
         warnings.append("this model was trained on pictures cropped to their boxes, and the input has no boxes: it saw whole pictures")
-    return Predicted(table, asked, models, predictions, fallen_back, warnings)
+    return Predicted(table, asked, models, predictions, str(runtime), fallen_back, warnings)
 
 
 def predict_rows(
     models: Sequence[TrainedModel],
     asked: PredictInput,
     *,
-    device: str,
-    precision: str,
+    runtime: Runtime,
     batch_size: int,
     workers: int | None,
     resume: bool = False,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
 ) -> tuple[Predictions, KeptParts]:
-    """Probabilities of an input's rows on the device and in the precision asked for, and what of them the cache keeps.
+    """Probabilities of an input's rows by the runtime that was started for the models, and what of them the cache keeps.
 
     It is kept until the caller drops it, when the predictions are where they belong; with `resume` it is taken up again.
-    Raises:
-        UserError: the batch size is not positive, or the device is not there.
     """
-    if batch_size < 1:
-        raise UserError(f"--batch-size: expected 1 or more, found {batch_size}")
-    fabric = start_engine(device=device, precision=precision)
     # A handful of pictures is read sooner than worker processes start.
     workers = (default_workers() if workers is None else workers) if len(asked.paths) > batch_size else 0
     advance = started(len(asked.paths))
-    kept = kept_parts(default_cache(), models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size)
+    fabric = runtime.fabric
+    kept = kept_parts(default_cache(), models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, engine=runtime.engine)
     if not resume:
         kept.drop()
     with advise_on_memory(f"the batch is {batch_size}: try --batch-size {max(1, batch_size // 2)}"):
         predictions = predict_images(
-            models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, workers=workers, advance=advance, kept=kept
-        )
+            models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, workers=workers, advance=advance, kept=kept,
+            forwards=runtime.forwards,
+        )  # fmt: skip
     return predictions, kept

@@ -1,0 +1,1 @@
+"""A run's network written for other programs: one ONNX file, checked against torch on pictures."""

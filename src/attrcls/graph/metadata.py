@@ -1,0 +1,31 @@
+"""What an ONNX file says of itself: task, labels and how a picture becomes its input, each as JSON."""
+
+import json
+from importlib.metadata import version
+
+from attrcls.model.description import ModelDescription
+
+
+def graph_metadata(description: ModelDescription) -> dict[str, str]:
+    """The file's metadata by key; every value but the version is JSON."""
+    image = description.image
+    combine = description.combine
+    facts = {
+        "task": {"name": description.task, "trunk": description.trunk, "heads": list(description.heads)},
+        # In the order of the outputs' columns.
+        "labels": {head: description.attributes[head].classes for head in description.heads},
+        "preprocessing": {
+            "layout": "NCHW",
+            "channels": "RGB",
+            "dtype": "uint8",
+            "orientation": "upright, as EXIF says",
+            "crop_to_box": image.crop_boxes,
+            "fit": image.fit,
+            "resize_px": image.resize_px,
+            "centre_crop_px": image.px,
+            # In units of 0 to 1, and done inside the graph.
+            "normalised_in_graph": {"mean": image.mean, "std": image.std},
+        },
+        "combine": combine and combine.model_dump(mode="json"),
+    }
+    return {"attrcls": version("attrcls"), **{key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}}

@@ -1,0 +1,41 @@
+"""What runs a model over a batch: torch on its device, or an engine that has the network's ONNX graph."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from attrcls.engine import Engine, place
+from attrcls.graph.sessions import FloatArray, Session
+from attrcls.prediction.models import TrainedModel
+
+# uint8 `(batch, 3, px, px)` on the engine's device, channels last in memory, to probabilities float32 `(batch, classes)` per head.
+Forward = Callable[[Tensor], dict[str, FloatArray]]
+
+
+def torch_forward(model: TrainedModel, fabric: Engine) -> Forward:
+    """The model's own network, moved to the engine's device."""
+    network = model.network
+    place(network.eval(), fabric)
+
+    def forward(images: Tensor) -> dict[str, FloatArray]:
+        with torch.inference_mode(), fabric.autocast():
+            return {head: network.heads[head].probabilities(logits).cpu().numpy() for head, logits in network(images).items()}
+
+    return forward
+
+
+def probability_names(model: TrainedModel) -> dict[str, str]:
+    """The head that each of the graph's outputs with probabilities is of."""
+    return {f"{head}_probabilities": head for head in model.network.heads}
+
+
+def graph_forward(model: TrainedModel, session: Session) -> Forward:
+    """A session that was opened for the model's probabilities."""
+    heads = probability_names(model)
+
+    def forward(images: Tensor) -> dict[str, FloatArray]:
+        outputs = session(images.contiguous(memory_format=torch.contiguous_format).numpy())
+        return {head: outputs[name] for name, head in heads.items()}
+
+    return forward
