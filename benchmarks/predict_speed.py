@@ -35,7 +35,7 @@ def measure(table: Path, *, task: str, rounds: int, rows: int, workers: int | No
         for _ in range(rounds):
             floors.append(trunk_rate(task=task, pictures=len(pictures)))
             began = time.perf_counter()
-            predicted = run_predict(folder / "run", listed, csv=folder / "out.csv", batch_size=BATCH_SIZE, workers=workers)
+            predicted = run_predict(folder / "run", listed, csv=folder / "out.csv", batch_size=BATCH_SIZE, workers=workers, engine="torch")
             rates.append(len(pictures) / (time.perf_counter() - began))
             assert predicted.failed == 0
     ratios = [rate / floor for rate, floor in zip(rates, floors, strict=True)]
@@ -49,8 +49,8 @@ def measure(table: Path, *, task: str, rounds: int, rows: int, workers: int | No
     }
 
 
-def make_run(run: Path, *, task: str) -> None:
-    plan = load_plan(task, changes={"trunk.name": "resnet50", "image.px": 224})
+def make_run(run: Path, *, task: str, trunk: str = "resnet50") -> None:
+    plan = load_plan(task, changes={"trunk.name": trunk, "image.px": 224})
     counts = {head: [1] * len(spec.classes) for head, spec in plan.heads.items()}
     network, _ = build_network(plan.task, counts, weights="none")
     fallback = dict.fromkeys(plan.heads, 0)

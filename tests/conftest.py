@@ -166,3 +166,9 @@ def graph_cache(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def with_graph(graph_cache: Path, own_cache: None, tmp_path: Path) -> None:
     """The finished run's ONNX graph in the test's own cache."""
     shutil.copytree(graph_cache / "graphs", tmp_path / "cache" / "graphs")
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Hide a package, as if it were not installed."""
+    return lambda package: monkeypatch.setitem(sys.modules, package, None)

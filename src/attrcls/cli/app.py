@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from attrcls.cli import card, clean, config, data, demo, evaluate, predict, report, sample, train
+from attrcls.cli import card, clean, config, data, demo, evaluate, export, predict, report, sample, train
 
 app = typer.Typer(
     name="attrcls",
@@ -21,6 +21,7 @@ app.command("train")(train.train)
 app.command("clean-labels")(clean.clean_labels)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("data")(data.data)
 app.command("list")(config.list_specs)

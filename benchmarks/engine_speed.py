@@ -1,0 +1,108 @@
+"""Prediction from JPEG files to a CSV by engine, against the engine's own rate on ready tensors, in turns in one process.
+
+    python benchmarks/engine_speed.py TABLE.csv [--rows N] [--rounds N] [--trunks resnet50,mobilenet_v3_large]
+
+Prints a list of `{name, ratio, unit, against, rounds, …}`. For each trunk and engine that is installed, in its best precision on this
+CPU: pictures per second end to end over the model's alone (the same batch and threads), and the engines' model-only rates over
+torch's. A first, uncounted prediction makes the graph, which later ones find.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from predict_speed import BATCH_SIZE, make_run
+
+from attrcls.features.cache import default_cache
+from attrcls.graph.extras import is_installed
+from attrcls.prediction.models import load_models
+from attrcls.prediction.runtime import ENGINES, start_runtime
+from attrcls.runs.predict import run_predict
+
+
+def measure(table: Path, *, trunk: str, task: str, rows: int, rounds: int) -> list[dict[str, object]]:
+    """Rates of every engine with one trunk, in `rounds` turns: model alone, then end to end, engine after engine."""
+    engines = [name for name, extra in ENGINES.items() if extra is None or is_installed(extra)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_run(folder / "run", task=task, trunk=trunk)
+        listed = folder / "listed.csv"
+        pictures = pd.read_csv(table)
+        pictures = pictures[~pictures["path"].duplicated()].head(rows)
+        pictures["path"] = [str((table.parent / path).resolve()) for path in pictures["path"]]
+        pictures.to_csv(listed, index=False)
+        for engine in engines:
+            model_rate(folder / "run", engine, pictures=2 * BATCH_SIZE)
+        turns = []
+        for _ in range(rounds):
+            turn = {}
+            for engine in engines:
+                alone, ran_on = model_rate(folder / "run", engine, pictures=len(pictures))
+                began = time.perf_counter()
+                predicted = run_predict(folder / "run", listed, csv=folder / "out.csv", batch_size=BATCH_SIZE, engine=engine)
+                turn[engine] = {"ran_on": ran_on, "model_per_s": alone, "end_to_end_per_s": len(pictures) / (time.perf_counter() - began)}
+                assert predicted.failed == 0 and predicted.ran_on == ran_on
+            turns.append(turn)
+    return [result for engine in engines for result in _results(trunk, engine, turns, pictures=len(pictures))]
+
+
+def model_rate(run: Path, engine: str, *, pictures: int) -> tuple[float, str]:
+    """Pictures per second of the whole network on ready tensors, and what it ran on."""
+    models = load_models([run])
+    runtime = start_runtime(models, engine=engine, device="auto", precision="auto", pictures=pictures, batch_size=BATCH_SIZE, cache=default_cache())
+    px = models[0].description.image.px
+    ready = torch.randint(0, 256, (BATCH_SIZE, 3, px, px), dtype=torch.uint8, device=runtime.fabric.device)
+    ready = ready.contiguous(memory_format=torch.channels_last)
+    forward, batches = runtime.forwards[0], max(1, pictures // BATCH_SIZE)
+    forward(ready)
+    began = time.perf_counter()
+    for _ in range(batches):
+        forward(ready)
+    return batches * BATCH_SIZE / (time.perf_counter() - began), str(runtime)
+
+
+def _results(trunk: str, engine: str, turns: list[dict[str, dict]], *, pictures: int) -> list[dict[str, object]]:
+    mine = [turn[engine] for turn in turns]
+    against_torch = [turn[engine]["model_per_s"] / turn["torch"]["model_per_s"] for turn in turns]
+    end_against_torch = [turn[engine]["end_to_end_per_s"] / turn["torch"]["end_to_end_per_s"] for turn in turns]
+    facts = {"pictures": pictures, "rounds": [{key: value if key == "ran_on" else round(value, 1) for key, value in each.items()} for each in mine]}
+    results: list[dict[str, object]] = [
+        {
+            "name": f"predict, JPEG files to CSV, {trunk}, {mine[0]['ran_on']}",
+            "ratio": _mean(each["end_to_end_per_s"] / each["model_per_s"] for each in mine),
+            "unit": "of the model's rate on ready tensors",
+            "against": "the model alone, same engine, precision and batch",
+            **facts,
+        }
+    ]
+    if engine != "torch":
+        results += [
+            {"name": f"{what}, {trunk}, {mine[0]['ran_on']}", "ratio": _mean(ratios), "unit": "times as fast", "against": turns[0]["torch"]["ran_on"]}
+            for what, ratios in (("model alone", against_torch), ("predict, JPEG files to CSV", end_against_torch))
+        ]
+    return results
+
+
+def _mean(ratios) -> float:
+    return round(float(np.mean(list(ratios))), 3)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path, help="a CSV with a column path")
+    parser.add_argument("--task", default="clothing")
+    parser.add_argument("--trunks", default="resnet50,mobilenet_v3_large")
+    parser.add_argument("--rows", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=2)
+    arguments = parser.parse_args()
+    found = [
+        result
+        for trunk in arguments.trunks.split(",")
+        for result in measure(arguments.table, trunk=trunk, task=arguments.task, rows=arguments.rows, rounds=arguments.rounds)
+    ]
+    print(json.dumps(found, indent=2))
