@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from attrcls.data import twins
 from attrcls.data.fingerprints import read_fingerprints
 from attrcls.data.twins import KINDS, count_bits, find_twins, near_hashes
 
@@ -37,8 +38,8 @@ def test_a_changed_picture_is_found_among_others(tmp_path, change):
     ending, alter, kind = CHANGES[change]
     paths = save(tmp_path, [draw_scene(seed) for seed in range(12)])
     cv2.imwrite(str(tmp_path / f"again{ending}"), np.ascontiguousarray(alter(draw_scene(7))))
-    twins = find_twins(read_fingerprints([*paths, tmp_path / f"again{ending}"]))
-    assert (twins.pairs.tolist(), [KINDS[found] for found in twins.kinds]) == ([[7, 12]], [kind])
+    found = find_twins(read_fingerprints([*paths, tmp_path / f"again{ending}"]))
+    assert (found.pairs.tolist(), [KINDS[each] for each in found.kinds]) == ([[7, 12]], [kind])
 
 
 def test_the_same_bytes_are_a_copy_and_are_compared_with_others_once(tmp_path):
@@ -46,9 +47,26 @@ def test_the_same_bytes_are_a_copy_and_are_compared_with_others_once(tmp_path):
     for name in ("b.jpg", "c.jpg"):
         (tmp_path / name).write_bytes(paths[0].read_bytes())
     cv2.imwrite(str(tmp_path / "d.jpg"), cv2.resize(draw_scene(0), (100, 75), interpolation=cv2.INTER_AREA))
-    twins = find_twins(read_fingerprints([*paths, *(tmp_path / name for name in ("b.jpg", "c.jpg", "d.jpg"))]))
-    found = {tuple(pair): KINDS[kind] for pair, kind in zip(twins.pairs.tolist(), twins.kinds, strict=True)}
-    assert found == {(0, 2): "copy", (0, 3): "copy", (0, 4): "near"}
+    found = find_twins(read_fingerprints([*paths, *(tmp_path / name for name in ("b.jpg", "c.jpg", "d.jpg"))]))
+    kinds = {tuple(pair): KINDS[kind] for pair, kind in zip(found.pairs.tolist(), found.kinds, strict=True)}
+    assert kinds == {(0, 2): "copy", (0, 3): "copy", (0, 4): "near"}
+
+
+def test_a_films_frames_are_tied_without_comparing_each_with_each(tmp_path, monkeypatch):
+    compared = []
+
+    def counting(part, whole, *, margin):
+        compared.append(margin)
+        return overlay(part, whole, margin=margin)
+
+    overlay = twins._overlay
+    monkeypatch.setattr(twins, "_overlay", counting)
+    noise = np.random.default_rng(0)
+    frames = [np.clip(draw_scene(0) + noise.integers(-3, 4, (150, 200, 3)), 0, 255).astype(np.uint8) for _ in range(12)]
+    found = find_twins(read_fingerprints(save(tmp_path, [*frames, draw_scene(1)])))
+    assert sorted(set(found.pairs.ravel().tolist())) == list(range(12))
+    assert (len(found.pairs), len(compared)) == (11, 11)
+    assert {KINDS[kind] for kind in found.kinds} == {"near"}
 
 
 def test_other_things_on_one_plain_background_are_no_duplicates(tmp_path):
@@ -101,6 +119,7 @@ def test_near_hashes_are_those_that_comparing_all_with_all_finds(distance):
     }
     assert found == wanted
     assert len(wanted) >= 10
+    assert sum(map(len, near_hashes(queries, hashes, distance=distance))) == len(wanted), "each pair comes once"
 
 
 def test_many_equal_hashes_come_in_chunks_and_none_is_lost(monkeypatch):

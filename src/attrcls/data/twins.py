@@ -5,6 +5,7 @@ hashes, found without comparing all with all; a coarse look at shapes and colour
 Plain backgrounds and faces that fill the frame fool hashes alone; what that cost on real pictures stands at the thresholds.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attrcls.data.fingerprints import DETAIL_PX, INNER_MARGIN, VIEWS, Fingerprints
-from attrcls.data.leaks import Pairs
+from attrcls.data.leaks import Pairs, number_together
 from attrcls.data.loader import default_workers
 
 # Of 4,519 garments and 5,000 faces, hashes alone call 266 and 1,002 pairs alike at this distance; 2 and 64 are.
@@ -41,28 +42,29 @@ class Twins:
 
 
 def find_twins(prints: Fingerprints) -> Twins:
-    """All pairs of pictures that show the same; of several with the very same bytes, only the first is paired with others."""
+    """Pairs that tie together all pictures that show the same.
+
+    Not every pair of them: what is tied already, by a nearer kind or through others, is not compared again. Of several with the very same
+    bytes, only the first is paired with others.
+    """
+    tied = np.zeros((0, 2), np.int64)
     pairs, kinds = [prints.copies], [np.full(len(prints.copies), COPY)]
-    known: set[tuple[int, int]] = set()
     for view in (VIEWS.index("whole"), VIEWS.index("inner"), VIEWS.index("mirrored")):
-        likely = _likely(prints, view=view)
-        # A pair that is known already need not be looked at again: a symmetric picture resembles its mirror image too.
-        likely = np.array([pair for pair in likely.tolist() if (min(pair), max(pair)) not in known], np.int64).reshape(-1, 2)
-        found = np.sort(likely[_match_in_detail(prints, likely, view=view)], axis=1)
-        found = np.unique(found, axis=0)
-        known |= set(map(tuple, found.tolist()))
+        found = _match_in_detail(prints, _likely(prints, view=view), view=view, tied=tied)
+        tied = np.concatenate([tied, found])
         pairs.append(prints.position[found])
         kinds.append(np.full(len(found), MIRRORED if VIEWS[view] == "mirrored" else NEAR))
     return Twins(np.sort(np.concatenate(pairs), axis=1), np.concatenate(kinds).astype(np.int64))
 
 
 def near_hashes(queries: npt.NDArray[np.uint64], hashes: npt.NDArray[np.uint64], *, distance: int) -> Iterator[Pairs]:
-    """Every pair (query, hash) that differs in at most `distance` of 64 bits, in chunks; a pair may come more than once.
+    """Every pair (query, hash) that differs in at most `distance` of 64 bits, once, in chunks.
 
     Cut into distance + 1 bands, two such hashes agree in at least one whole band (Norouzi et al. 2012), so only those of one bucket are
     compared: for 8 bits, one pair of about thirty where hashes are spread evenly.
     """
     edges = np.linspace(0, 64, distance + 2).astype(int)
+    earlier: list[np.uint64] = []
     for low, high in itertools.pairwise(edges):
         mask, shift = np.uint64((1 << int(high - low)) - 1), np.uint64(low)
         keys = (hashes >> shift) & mask
@@ -74,8 +76,12 @@ def near_hashes(queries: npt.NDArray[np.uint64], hashes: npt.NDArray[np.uint64],
             query = np.repeat(part, counts[part])
             before = np.repeat(np.cumsum(counts[part]) - counts[part], counts[part])
             found = order[np.repeat(first[part], counts[part]) + np.arange(len(query)) - before]
-            near = count_bits(queries[query] ^ hashes[found]) <= distance
-            yield np.stack([query[near], found[near]], axis=1).astype(np.int64)
+            differ = queries[query] ^ hashes[found]
+            new = count_bits(differ) <= distance
+            for band in earlier:
+                new &= (differ & band) != 0  # else it came with that band
+            yield np.stack([query[new], found[new]], axis=1).astype(np.int64)
+        earlier.append(mask << shift)
 
 
 def count_bits(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
@@ -120,17 +126,27 @@ def _match(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDAr
     return match
 
 
-def _match_in_detail(prints: Fingerprints, pairs: Pairs, *, view: int) -> npt.NDArray[np.bool_]:
-    detail = {row: _detail(prints.detail[row]) for row in np.unique(pairs).tolist()}
+def _match_in_detail(prints: Fingerprints, likely: Pairs, *, view: int, tied: Pairs) -> Pairs:
+    """Of likely pairs those that show the same, the smaller first, as far as `tied` pairs and others found here do not tie them yet."""
+    detail = functools.cache(lambda row: _detail(prints.detail[row]))
 
     def matches(pair: list[int]) -> bool:
-        seen, other = detail[pair[0]], detail[pair[1]]
+        seen, other = detail(pair[0]), detail(pair[1])
         inner = VIEWS[view] == "inner"
         seen = np.ascontiguousarray(seen[:, ::-1]) if VIEWS[view] == "mirrored" else seen
         return _overlay(other, seen, margin=INNER_MARGIN if inner else 0.0) >= MIN_DETAIL_MATCH
 
+    found = np.zeros((0, 2), np.int64)
     with ThreadPoolExecutor(default_workers()) as pool:
-        return np.fromiter(pool.map(matches, pairs.tolist()), dtype=bool, count=len(pairs))
+        while len(likely):
+            together = number_together(np.concatenate([tied, found]), members=len(prints.hashes))
+            likely = likely[together[likely[:, 0]] != together[likely[:, 1]]]
+            # One pair of each picture at a time: of a film's 300 frames 299 pairs are compared, and not 44,850.
+            _, first = np.unique(likely[:, 1], return_index=True)
+            same = np.fromiter(pool.map(matches, likely[first].tolist()), dtype=bool, count=len(first))
+            found = np.concatenate([found, np.sort(likely[first][same], axis=1)])
+            likely = np.delete(likely, first, axis=0)
+    return np.unique(found, axis=0)
 
 
 def _detail(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
