@@ -1,11 +1,13 @@
 """Scores of a labelled set with 95 % intervals, bootstrapped over groups: people, not their pictures, are the sample."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import csr_array
 
 from attrcls.combine import Combiner
 from attrcls.training.metrics import score_all
@@ -46,10 +48,12 @@ def score_with_intervals(
     codes = pd.factorize(np.asarray(groups))[0]
     generator = np.random.default_rng(seed)
     count = int(codes.max()) + 1 if len(codes) else 0
+    # Counted once: a round then costs as much as there are groups, however many rows they have.
+    counted = {name: _count_by_group(*column, codes, groups=count) for name, column in columns.items()}
     draws: dict[str, list[float]] = {name: [] for name in scores}
     for _ in range(rounds if count else 0):
-        weights = np.bincount(generator.integers(count, size=count), minlength=count)[codes]
-        drawn = {name: _weighted_scores(*column, weights) for name, column in columns.items()}
+        weights = np.bincount(generator.integers(count, size=count), minlength=count)
+        drawn = {name: _scores_of(weights @ counts) for name, counts in counted.items()}
         for name, values in draws.items():
             head, _, metric = name.rpartition("/")
             of_heads = [drawn[each][metric] for each in predicted] if head == "mean" else [drawn[head][metric]]
@@ -58,12 +62,18 @@ def score_with_intervals(
     return {name: Interval(value, *_percentiles(draws[name])) for name, value in scores.items()}
 
 
-def _weighted_scores(predicted: IntArray, targets: IntArray, classes: int, weights: IntArray) -> dict[str, float]:
-    labelled = (targets != MISSING) & (weights > 0)
-    if not labelled.any():
-        return dict.fromkeys(("top1", "precision", "recall", "f1"), float("nan"))
+def _count_by_group(predicted: IntArray, targets: IntArray, classes: int, codes: IntArray, *, groups: int) -> csr_array:
+    """Each group's confusion matrix as a row, `(groups, classes * classes)`: rows that have a label, by target, then prediction."""
+    labelled = targets != MISSING
     cells = targets[labelled] * classes + predicted[labelled]
-    matrix = np.bincount(cells, weights=weights[labelled], minlength=classes * classes).reshape(classes, classes)
+    return csr_array((np.ones(len(cells)), (codes[labelled], cells)), shape=(groups, classes * classes))
+
+
+def _scores_of(cells: npt.NDArray[np.float64]) -> dict[str, float]:
+    if not cells.any():
+        return dict.fromkeys(("top1", "precision", "recall", "f1"), float("nan"))
+    classes = math.isqrt(len(cells))
+    matrix = cells.reshape(classes, classes)
     right, given, said = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     occurs = given + said > 0
     with np.errstate(invalid="ignore", divide="ignore"):
