@@ -96,6 +96,8 @@ def test_a_decision_on_another_picture_is_refused_though_row_and_label_fit(tmp_p
 def test_two_decisions_on_one_label_are_refused(tmp_path, manifest):
     with pytest.raises(ProblemsError, match="decided twice"):
         read_decisions(write(tmp_path, [GOOD[0], [*GOOD[0][:5], "keep", ""]]), manifest)
+    with pytest.raises(ProblemsError, match="decided twice, as relabel to blue and as relabel to green"):
+        read_decisions(write(tmp_path, [[*GOOD[0][:5], "relabel", "blue"], [*GOOD[0][:5], "relabel", ""]]), manifest)
 
 
 def test_a_file_without_a_needed_column_names_it(tmp_path, manifest):

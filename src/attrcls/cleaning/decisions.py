@@ -57,7 +57,7 @@ def read_decisions(file: Path, manifest: Manifest, *, partial: bool = False) -> 
     suggested = table.get("suggested_label", blank)
     problems: list[Problem] = []
     rows: list[tuple[int, str, int, int, str]] = []
-    seen: dict[tuple[int, str], str] = {}
+    seen: dict[tuple[int, str], tuple[str, int]] = {}
     cells = (*(table[column] for column in _NEEDED), table.get("path", blank), new_labels, suggested)
     for number, (card, row_id, head, given, decision, path, new, proposal) in enumerate(zip(*cells, strict=True), start=1):
         if partial and (card.strip(), row_id) not in position:
@@ -71,8 +71,10 @@ def read_decisions(file: Path, manifest: Manifest, *, partial: bool = False) -> 
             if decision not in DECISIONS:
                 raise _FaultError(f"expected {', '.join(DECISIONS)}, found {decision!r}{suggest(decision, DECISIONS)}", "decision")
             new_index = _new_class(manifest, head, new.strip() or proposal.strip(), given_index) if decision == RELABEL else MISSING
-            if seen.setdefault((row, head), decision) != decision:
-                raise _FaultError(f"{head} of {row_id!r} is decided twice, as {seen[row, head]} and as {decision}", "decision")
+            before = seen.setdefault((row, head), (decision, new_index))
+            if before != (decision, new_index):
+                twice = f"{_told(manifest, head, *before)} and as {_told(manifest, head, decision, new_index)}"
+                raise _FaultError(f"{head} of {row_id!r} is decided twice, as {twice}", "decision")
         except _FaultError as fault:
             problems.append(Problem(str(file), str(fault), row=number, column=fault.column))
             continue
@@ -134,6 +136,10 @@ def _check_given(manifest: Manifest, targets: dict[str, np.ndarray], row: int, h
     if given != now:
         raise _FaultError(f"the label was {given!r} when this was decided, and is {now!r} now", "given_label")
     return index
+
+
+def _told(manifest: Manifest, head: str, decision: str, new: int) -> str:
+    return f"{decision} to {manifest.classes[head][new]}" if decision == RELABEL else decision
 
 
 def _new_class(manifest: Manifest, head: str, name: str, given: int) -> int:
