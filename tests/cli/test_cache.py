@@ -80,11 +80,10 @@ def test_what_it_holds_is_not_checked_again_and_what_changed_since_is(cli, few_s
     assert train(cli, tmp_path / "squares", tmp_path / "second", "--cache", tmp_path / "kept").code == 0
     assert seen == []
     (tmp_path / "squares" / "images" / "p01_0.jpg").write_bytes(b"<html>")
-    (tmp_path / "squares" / "images" / "p02_0.jpg").unlink()
     broken = train(cli, tmp_path / "squares", tmp_path / "third", "--cache", tmp_path / "kept")
     assert broken.code == 2
-    assert "p01_0.jpg: a web page, not an image" in broken.err and "p02_0.jpg" in broken.err
-    assert seen == ["p01_0.jpg"] or sorted(seen) == ["p01_0.jpg", "p02_0.jpg"]
+    assert "p01_0.jpg: a web page, not an image" in broken.err
+    assert seen == ["p01_0.jpg"]
 
 
 def test_a_changed_and_a_damaged_picture_train_as_without_it(cli, few_squares, tmp_path):
