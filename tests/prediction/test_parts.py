@@ -1,6 +1,8 @@
 """A prediction that was stopped goes on with the parts that it kept, and ends with the same numbers."""
 
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -69,6 +71,15 @@ def test_another_picture_model_or_batch_size_finds_no_parts(models, paths, tmp_p
     changed, run = predict(models, paths, tmp_path / "cache")
     assert run == 44
     assert np.array_equal(changed.probabilities["colour"][0], changed.probabilities["colour"][1])
+
+
+def test_a_blank_row_does_not_stand_for_the_current_folder(models, paths, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fabric = start_engine(device="cpu")
+    before = kept_parts(tmp_path / "cache", models, [*paths, Path()], None, fabric=fabric, batch_size=8)
+    os.utime(tmp_path, (1, 1))
+    after = kept_parts(tmp_path / "cache", models, [*paths, Path()], None, fabric=fabric, batch_size=8)
+    assert before._folder == after._folder
 
 
 def test_a_damaged_part_is_predicted_again_and_a_cache_that_cannot_be_written_costs_only_the_resume(models, paths, tmp_path):

@@ -102,6 +102,9 @@ def kept_parts(
 
 
 def _stamp(path: Path) -> str:
+    # A blank cell is no picture; its empty path would be the current folder, which changes with every file written there.
+    if path == Path():
+        return "absent"
     try:
         found = os.stat(path)
     except (OSError, ValueError):
