@@ -54,7 +54,8 @@ def commands(squares: Path, run: Path) -> dict[str, Command]:
     return {
         "train": Command(lambda out: [*train, "--workers", 0, "--out", out], trained),
         "train-workers": Command(lambda out: [*train, "--workers", 2, "--out", out], trained),
-        "train-frozen": Command(lambda out: [*train, "--workers", 0, "--freeze", "--out", out], trained),
+        "train-cache": Command(lambda out: [*train, "--workers", 2, "--cache", out.with_name(f"{out.name}-pixels"), "--out", out], trained),
+        "train-frozen": Command(lambda out: [*train, "--workers", 0, "--freeze", "--sweep-lr", "1e-3,1e-2", "--out", out], trained),
         "clean-full": Command(lambda out: ["clean-labels", task, "--full", "--workers", 0, "--out", out], cleaned),
         "clean-fast": Command(lambda out: ["clean-labels", task, "--fast", "--set", "image.px=64", "--workers", 0, "--out", out], cleaned),
         "predict": Command(
