@@ -94,6 +94,19 @@ def test_a_damaged_part_is_predicted_again_and_a_cache_that_cannot_be_written_co
     assert len(whole.status) == 44
 
 
+def test_pictures_that_two_commands_kept_at_once_are_counted_once(models, paths, tmp_path):
+    whole, _ = predict(models, paths, tmp_path / "none")
+    with pytest.raises(KeyboardInterrupt):
+        predict(models, paths, tmp_path / "cache", stop_after=40)
+    kept = kept_parts(tmp_path / "cache", models, paths, None, fabric=start_engine(device="cpu"), batch_size=8)
+    first = next(kept.of_size(0))
+    # Another command that ended its parts elsewhere: its second begins within this one's first.
+    kept.save(0, images.Part(first.positions[8:], {head: values[8:] for head, values in first.outputs.items()}, []))
+    resumed, _ = predict(models, paths, tmp_path / "cache")
+    for head, values in whole.probabilities.items():
+        assert np.array_equal(values, resumed.probabilities[head])
+
+
 def test_the_command_goes_on_with_resume_starts_over_without_and_leaves_nothing(cli, trained_run, paths, tmp_path, monkeypatch):
     pd.DataFrame({"path": [str(path) for path in paths] * 2}).to_csv(tmp_path / "asked.csv", index=False)
     command = ["predict", trained_run, tmp_path / "asked.csv", "--workers", 0, "--batch-size", 8, "--csv"]

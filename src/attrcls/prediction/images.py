@@ -66,8 +66,10 @@ def predict_images(
         same = [forward for model, forward in zip(models, forwards, strict=True) if model.description.image == image]
         done: set[int] = set()
         for part in kept.of_size(size) if kept else ():
-            take(part)
-            done.update(part.positions.tolist())
+            # Two commands that ran at once, and cut their parts elsewhere, kept some pictures twice; outputs are added up.
+            if done.isdisjoint(part.positions.tolist()):
+                take(part)
+                done.update(part.positions.tolist())
         # Pictures that failed once are not tried again under another size.
         readable = [position for position in range(len(rows)) if status[position] == "ok" and position not in done]
         runner = _Runner(same, paths, boxes, image=image, fabric=fabric, batch_size=batch_size, workers=workers)
