@@ -89,6 +89,21 @@ def test_a_draft_for_another_folder_finds_its_table_and_names_clash_nowhere(cli,
     assert (tmp_path / "else" / card["root"] / "labels.csv").is_file()
 
 
+def test_a_column_or_file_whose_name_goes_on_in_another_line_adds_no_key_to_the_drafted_card(tmp_path):
+    from attrcls.data.draft import draft_card
+
+    table = pd.DataFrame({
+        "file": [f"{'x' * 300}.jpg", *(f"{number}.jpg" for number in range(9))],
+        "kind": ["a", "b"] * 5,
+        "person\n": [f"p{number // 2}" for number in range(10)],
+        "note\nkey: file\nx": [f"n{number}" for number in range(10)],
+    })  # fmt: skip
+    table.to_csv(tmp_path / "a\nkey: file.csv", index=False)
+    drafted = yaml.safe_load(draft_card(tmp_path / "a\nkey: file.csv"))
+    assert set(drafted) == {"title", "root", "tables", "images", "group", "attributes", "licence"}
+    assert drafted["group"] == "person\n"
+
+
 def test_a_table_without_pictures_or_labels_drafts_no_card(cli, tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n1,2\n3,4\n")
     assert "no column names pictures" in cli("card", "init", tmp_path / "a.csv").err

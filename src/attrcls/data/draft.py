@@ -1,5 +1,6 @@
 """A first data card from a label table: what its columns seem to be, for a person to correct."""
 
+import os
 import re
 from pathlib import Path, PurePosixPath
 
@@ -38,12 +39,12 @@ def draft_card(path: Path, *, root: str = ".", encoding: str | None = None) -> s
         lines, why = _draft_attribute(name, attribute, table[name], groups=table[group] if group else None)
         attributes += lines
         used |= {attribute} if lines else set()
-        passed_over += [f"#   {name}: {why}"] if why else []
+        passed_over += [f"#   {_comment(name)}: {why}"] if why else []
     if not attributes:
         raise UserError(f"{path}: no column looks like labels: expected one with 2 to {MAX_CLASSES} different values")
     image_root = _image_root(table[image], path.parent)
     known = [
-        f"group: {_text(group)}  # rows of one {group} never straddle splits"
+        f"group: {_text(group)}  # rows of one {_comment(group)} never straddle splits"
         if group
         else "# group: COLUMN  # what must not straddle splits: a person"
     ]
@@ -51,7 +52,7 @@ def draft_card(path: Path, *, root: str = ".", encoding: str | None = None) -> s
     known += ["box: {" + ", ".join(f"{edge}: {_text(name)}" for edge, name in boxes.items()) + "}"] if boxes else []
     return "\n".join(
         [
-            f"# Drafted from {path.name}; check the guesses, then: attrcls train TASK.yaml with `cards: [THIS-FILE]`",
+            f"# Drafted from {_comment(path.name)}; check the guesses, then: attrcls train TASK.yaml with `cards: [THIS-FILE]`",
             f"title: {_text(path.stem)}",
             f"root: {_text(root)}  # where the table lies, as seen from this file",
             f"tables: [{{file: {_text(path.name)}, encoding: {encoding}}}]" if encoding else f"tables: [{_text(path.name)}]",
@@ -76,7 +77,8 @@ def _image_column(table: pd.DataFrame, path: Path) -> str:
 
 def _image_root(cells: "pd.Series[str]", folder: Path) -> str:
     for root in (".", "images", "train", "img"):
-        if (folder / root / PurePosixPath(cells.iloc[0].strip())).is_file():
+        # os.path, unlike Path, finds a name that is too long simply absent.
+        if os.path.isfile(folder / root / PurePosixPath(cells.iloc[0].strip())):
             return root
     return "."
 
@@ -133,6 +135,11 @@ def _flow(values: list[str]) -> str:
 def _text(value: str) -> str:
     # As YAML would write the text inside [ ]: quoted where it would be read as something else.
     return yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10_000).strip()[1:-1]
+
+
+def _comment(text: str) -> str:
+    # A stranger's column name with a line break in it must not go on as a key of the card.
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def draft_task(card: str, *, card_file: str) -> str:
