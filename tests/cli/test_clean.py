@@ -140,6 +140,16 @@ def test_apply_writes_the_mended_table_and_never_overwrites_unasked(cli, squares
     assert cli(*command, "--overwrite").code == 0
 
 
+def test_of_a_row_that_stands_twice_the_one_that_counts_is_mended(cli, squares, tmp_path):
+    file = decisions_file(tmp_path, [row_of(squares, 1, "drop_label")])
+    labels = pd.read_csv(squares / "labels.csv")
+    pd.concat([labels, labels.iloc[[1]].assign(colour="blue")]).to_csv(squares / "labels.csv", index=False)
+    assert cli("clean-labels", squares / "squares.task.yaml", "--apply", file, "--out", tmp_path / "mended.csv").code == 0
+    mended = pd.read_csv(tmp_path / "mended.csv", keep_default_na=False)
+    assert mended["colour"].iloc[[1, -1]].tolist() == ["", "blue"]
+    assert mended["audit"].iloc[[1, -1]].tolist() == ["colour: drop_label (green)", ""]
+
+
 def test_train_applies_decisions_to_the_train_split_and_says_what_it_did(cli, squares, tmp_path):
     file = decisions_file(tmp_path, [row_of(squares, index, "drop_label") for index in range(80)], sep=";", encoding="utf-8-sig")
     refused = cli("train", squares / "squares.task.yaml", "--out", tmp_path / "run", "--workers", 0, "--epochs", 1, "--decisions", file)

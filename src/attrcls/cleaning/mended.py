@@ -30,7 +30,9 @@ def mended_table(manifest: Manifest, card: Card, root: Path, decisions: Decision
     if not tables or any(list(table.columns) != list(tables[0].columns) for table in tables):
         return _object_table(manifest.take(np.flatnonzero(of_card)), decisions, [notes.get(row, "") for row in by_row_id.values()], by_row_id)
     mended = pd.concat(tables, ignore_index=True)
-    row_ids = read_rows(card, root)[0]["row_id"]
+    rows, bad, _ = read_rows(card, root)
+    # Of a key that stands twice only the first row is in the manifest; the others are bad, and no decision is about them.
+    row_ids = rows["row_id"].where(~bad)
     at = {by_row_id[row_id]: position for position, row_id in enumerate(row_ids) if row_id in by_row_id}
     for head, changed in decisions.table[decisions.table["decision"] != KEEP].groupby("head", sort=False):
         spec = card.attributes.get(str(head))
