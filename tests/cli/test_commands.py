@@ -134,6 +134,7 @@ def test_evaluate_scores_a_folder_in_the_cards_layout_on_its_held_back_rows(cli,
     result = cli("evaluate", trained_run, shared_squares, "--json", tmp_path / "s.json", "--workers", 0)
     assert result.code == 0, result.err
     assert "val split, 12 rows" in result.out
+    assert "warning: 3 groups only: the intervals of the scores are too narrow" in result.err
     scores = json.loads((tmp_path / "s.json").read_text())
     metrics = pd.read_csv(trained_run / "metrics.csv")
     best = metrics.iloc[json.loads((trained_run / "status.json").read_text())["best_epoch"] - 1]

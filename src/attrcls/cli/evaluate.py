@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from attrcls.slices import Slice
 
 SHOWN_FAILURES = 20
+# With fewer, a bootstrap draws the same few over and over.
+FEW_GROUPS = 20
 SHOWN_SLICES, SHOWN_GROUPS = 3, 1
 
 
@@ -80,6 +82,8 @@ def _show(evaluated: "Evaluated") -> None:
     where = f"{evaluated.split} split, " if evaluated.split else ""
     groups = f" from {evaluated.groups:,} {evaluated.grouped_by}s" if evaluated.groups != evaluated.rows else ""
     out.print(f"{where}{count(evaluated.rows, 'row')}{groups}; 95 % intervals, bootstrapped over {evaluated.grouped_by}s")
+    if 0 < evaluated.groups < FEW_GROUPS:
+        warn(f"{count(evaluated.groups, evaluated.grouped_by)} only: the intervals of the scores are too narrow; those of slices allow for it")
     if evaluated.unlabelled:
         out.print(f"{count(evaluated.unlabelled, 'row')} without any label did not count")
     table = Table(box=None, pad_edge=False, header_style="bold")
