@@ -42,10 +42,10 @@ def read(monkeypatch):
 def test_it_gives_the_same_bytes_when_it_is_built_and_when_it_is_there_with_any_number_of_workers(cli, few_squares, plain, tmp_path, read):
     built = train(cli, few_squares, tmp_path / "built", "--cache", tmp_path / "kept")
     assert built.code == 0, built.err
-    assert f"cache  {tmp_path / 'kept'}: 0.00 GB for 12 pictures, 0 of them in it already" in built.err
+    assert f"cache  {tmp_path / 'kept'}: 0.0 MB for 12 pictures, 0 of them in it already" in built.err
     assert len(read) == 12
     helped = train(cli, few_squares, tmp_path / "helped", "--cache", tmp_path / "kept", "--workers", 2)
-    assert f"cache  {tmp_path / 'kept'}: 0.00 GB for 12 pictures, 12 of them in it already" in helped.err
+    assert f"cache  {tmp_path / 'kept'}: 0.0 MB for 12 pictures, 12 of them in it already" in helped.err
     assert train(cli, few_squares, tmp_path / "both", "--cache", tmp_path / "another", "--workers", 2).code == 0
     assert contents(tmp_path / "built") == contents(tmp_path / "helped") == contents(tmp_path / "both") == plain
     assert len(read) == 12

@@ -115,10 +115,10 @@ class PixelCache:
         """Where it lies, how large it gets, and how much of that is there already."""
         placed, present, left_out, _ = (sum(column) for column in zip(*self._counts.values(), (0, 0, 0, 0), strict=True))
         size = sum(count * record for count, _, _, record in self._counts.values())
-        text = f"{self._folder}: {_gigabytes(size)} for {placed:,} pictures, {present:,} of them in it already"
+        text = f"{self._folder}: {_size(size)} for {placed:,} pictures, {present:,} of them in it already"
         if left_out:
-            text += f"; {left_out:,} more are decoded each time: it may take {_gigabytes(self._limit)} (--cache-size)"
-            text += f" and leaves {_gigabytes(RESERVE_BYTES)} of its disk free"
+            text += f"; {left_out:,} more are decoded each time: it may take {_size(self._limit)} (--cache-size)"
+            text += f" and leaves {_size(RESERVE_BYTES)} of its disk free"
         return text
 
     def trouble(self) -> str | None:
@@ -127,7 +127,7 @@ class PixelCache:
         if not number or self._told:
             return None
         self._told = True
-        reason = f"less than {_gigabytes(RESERVE_BYTES)} of its disk is free" if number == _TOO_FULL else os.strerror(number).lower()
+        reason = f"less than {_size(RESERVE_BYTES)} of its disk is free" if number == _TOO_FULL else os.strerror(number).lower()
         return f"--cache {self._folder}: {reason}; pictures that are not in it are decoded each time"
 
     @contextlib.contextmanager
@@ -189,5 +189,5 @@ class CachedPictures:
         return image
 
 
-def _gigabytes(number: int) -> str:
-    return f"{number / 1e9:,.2f} GB" if number < 10**10 else f"{number / 1e9:,.0f} GB"
+def _size(number: int) -> str:
+    return f"{number / 1e6:,.1f} MB" if number < 10**9 else f"{number / 1e9:,.1f} GB"

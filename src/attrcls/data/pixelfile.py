@@ -9,7 +9,6 @@ Which pixels belong at a place does not depend on who writes them. What was torn
 seal or stamp, and counts as absent.
 """
 
-import errno
 import hashlib
 import os
 import weakref
@@ -101,8 +100,10 @@ def record_bytes(px: int) -> int:
 
 
 def _write(handle: int, data: Any, at: int) -> None:
-    if os.pwrite(handle, data, at) != len(data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    # A disk that fills up takes a part, and refuses the rest with the reason.
+    while len(data):
+        written = os.pwrite(handle, data, at)
+        data, at = data[written:], at + written
 
 
 def keys_of(pictures: Pictures) -> npt.NDArray[np.uint8]:
