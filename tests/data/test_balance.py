@@ -181,6 +181,15 @@ def test_options_out_of_range_say_what_was_found_and_the_ends_of_the_range_are_i
     assert balance_rows(labels, classes, strength=1, cap=1.5).weights.tolist() == pytest.approx([5 / 6] * 3 + [1.5])
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_cap_of_one_leaves_every_weight_at_one_however_the_sums_are_rounded(seed):
+    generator = np.random.default_rng(seed)
+    targets = {head: generator.integers(0, 3, 12) for head in ("a", "b")}
+    weights = balance_rows(targets, {"a": 3, "b": 3}, cap=1, base=generator.uniform(0.5, 2, 12)).weights
+    assert weights.max() <= 1
+    assert weights == pytest.approx(1)
+
+
 def test_by_default_classes_become_equal_and_no_row_is_drawn_more_than_ten_times():
     assert balance_rows({"only": np.array([0] * 15 + [1])}, {"only": 2}).weights == pytest.approx([8 / 15] * 15 + [8])
     assert balance_rows({"only": np.array([0] * 99 + [1])}, {"only": 2}).weights == pytest.approx([90 / 99] * 99 + [10])
@@ -213,6 +222,12 @@ def test_where_no_row_has_two_labels_that_can_move_one_round_is_enough():
     nobody = np.full(20, -1)
     apart = balance_rows({"a": np.concatenate([few, nobody]), "b": np.concatenate([nobody, few])}, {"a": 2, "b": 2})
     assert apart.rounds == 1 and apart.converged
+
+
+def test_rounds_end_as_soon_as_no_share_moves_any_more():
+    # The first brings the one row to the cap, and the second finds that no more can be done.
+    balance = balance_rows({"only": np.array([0] * 99 + [1])}, {"only": 2}, cap=10)
+    assert (balance.rounds, balance.converged) == (2, False)
 
 
 @pytest.mark.parametrize(("most", "fewest", "work", "rounds"), [(5, 2, 1_000, 5), (50, 2, 43, 10), (50, 7, 4, 7)])

@@ -93,11 +93,11 @@ def balance_rows(
     if not 1 <= cap < np.inf:
         raise UserError(f"balance.cap: expected a number of 1 or more, found {cap}")
     rows = len(next(iter(targets.values())))
-    base = np.ones(rows) if base is None else base
     _, stratum = np.unique(np.zeros(rows) if strata is None else strata, return_inverse=True)
     # Rows with the same labels weigh the same, so that thousands of rows become a few dozen cells.
     cells, cell_of_row = np.unique(np.column_stack([*targets.values(), stratum]), axis=0, return_inverse=True)
     cell_of_row = cell_of_row.reshape(-1)
+    # Without a base, bincount counts the rows.
     mass = np.bincount(cell_of_row, base, minlength=len(cells)).astype(np.float64)
     margins = {head: _margin(cells[:, place], mass, classes=classes[head], strength=strength) for place, head in enumerate(targets)}
     weights, rounds = _rake(mass, cells[:, -1], [margin for margin in margins.values() if (margin.wanted > 0).sum() > 1], cap=cap)
@@ -129,9 +129,9 @@ def _rake(mass: Floats, stratum: Ints, margins: Sequence[_Margin], *, cap: float
     """Cell weights `(cells,)`, and the number of rounds."""
     log_weights = np.zeros(len(mass))
     weights = np.ones(len(mass))
-    labels_per_cell = sum((np.bincount(margin.cells, minlength=len(mass)) for margin in margins), np.zeros(len(mass), dtype=np.int64))
-    exponent = 1 / max(1, labels_per_cell.max(initial=0))
-    parts = [np.flatnonzero(stratum == part) for part in range(int(stratum.max(initial=-1)) + 1)]
+    labels_per_cell = sum((np.bincount(margin.cells, minlength=len(mass)) for margin in margins), np.zeros(len(mass)))
+    exponent = 1 / labels_per_cell.max(initial=1)
+    parts = [np.flatnonzero(stratum == part) for part in np.unique(stratum)]
     before = [np.zeros_like(margin.wanted) for margin in margins]
     rounds = min(_MAX_ROUNDS, max(_MIN_ROUNDS, _MAX_WORK // max(1, len(mass))))
     for done in range(rounds):

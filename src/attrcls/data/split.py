@@ -75,6 +75,7 @@ def _parts(manifest: Manifest, groups: Ints, *, parts: int, seed: int) -> list[I
     # StratifiedKFold refuses only when every stratum is smaller than the parts; then there is nothing to stratify by.
     if np.bincount(strata).max() < parts:
         strata = np.zeros_like(strata)
+    # StratifiedGroupKFold goes from group to group in Python; where each row is a group of its own, there is no need.
     alone = int(groups.max()) + 1 == len(manifest)
     folder = (StratifiedKFold if alone else StratifiedGroupKFold)(n_splits=parts, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
