@@ -234,3 +234,24 @@ def test_a_last_batch_of_one_picture_is_judged_too(cli, squares, tmp_path, how):
     values = pd.read_csv(tmp_path / "clean" / "aum_values.csv")
     assert (values["head"] == "colour").sum() == 65
     assert values["aum"].notna().all()
+
+
+def test_a_cleaning_that_was_killed_as_it_emptied_its_folder_resumes(cli, faulty, tmp_path, monkeypatch):
+    from attrcls.runs.folder import RunFolder
+
+    command = ("clean-labels", faulty / "squares.task.yaml", "--fast", "--set", "image.px=32", "--workers", 0, "--out", tmp_path / "run")
+
+    def killed(folder, status):
+        real(folder, status)
+        raise KeyboardInterrupt
+
+    real = RunFolder.write_status
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_status", killed)
+        # First between its status and its config, then as a resume, which finds no config, empties the folder again.
+        assert cli(*command).code == 130
+        assert cli(*command, "--resume").code == 130
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "being replaced"
+    resumed = cli(*command, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert (tmp_path / "run" / "verdicts.csv").exists()

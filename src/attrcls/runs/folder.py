@@ -21,6 +21,7 @@ from attrcls.runs.lock import LOCK_NAME, locked
 from attrcls.spec import read_yaml
 
 RUN_FORMAT_VERSION = 1
+_BEING_REPLACED = "being replaced"
 # What a killed write leaves beside the file that it was to replace (`files.replacing`), of the files of a run.
 _TEMPORARY = re.compile(
     r"\.(status|config|splits|balance|sweep|skipped|metrics|timings|validation|last|best|run\d|weights|model|verdicts|aum_values|cleaned.*|review|report|README)"
@@ -108,7 +109,7 @@ class RunFolder:
             AttrclsError: the disk does not let a file be removed.
         """
         if self.read_status():
-            self.write_status({"state": "being replaced"})
+            self.write_status({"state": _BEING_REPLACED})
         try:
             for entry in sorted(self.path.iterdir(), key=lambda each: each.name == "status.json"):
                 if entry.name == LOCK_NAME:
@@ -134,8 +135,10 @@ def open_run_folder(path: Path, *, resume: bool, overwrite: bool, kind: Literal[
         UserError: it holds a run and neither flag is given, it holds other files, or another process writes into it.
         AttrclsError: it cannot be written.
     """
-    found = RunFolder(path).read_status().get("kind", "training") if resume and path.is_dir() else kind
-    if found != kind:
+    status = RunFolder(path).read_status() if resume and path.is_dir() else {}
+    found = status.get("kind", "training")
+    # Killed while it emptied the folder, a command of either kind may go on.
+    if status and found != kind and status.get("state") != _BEING_REPLACED:
         raise UserError(f"--resume: expected a {kind} in {path}, found a {found}; name another folder with --out")
     _check_folder(path, resume=resume, overwrite=overwrite)
     if path.is_dir():
