@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from attrcls.errors import AttrclsError
 from attrcls.graph import build
 from attrcls.prediction import images, runtime
 from attrcls.prediction.models import load_models
@@ -134,6 +135,24 @@ def test_a_damaged_graph_in_the_cache_is_made_again(trained_run, graph_cache, tm
             load_models([trained_run]), engine=engine, device="cpu", precision="32", pictures=1, batch_size=2, cache=tmp_path / "cache"
         )
         assert kept.read_bytes() == good.read_bytes()
+
+
+def test_auto_takes_torch_and_says_so_where_the_faster_engine_cannot_run_the_graph(cli, trained_run, asked, graph_cache, monkeypatch):
+    def broken(graph, outputs, **options):
+        raise AttrclsError("the ONNX graph cannot be run (no such operator)")
+
+    monkeypatch.setattr(runtime, "WORTH_A_GRAPH", 1)
+    monkeypatch.setattr(runtime, "open_openvino", broken)
+    monkeypatch.setattr(runtime, "new_graph", lambda model, cache: b"")
+    monkeypatch.setattr(runtime, "kept_graph", lambda model, cache: b"")
+    result, found = predict(cli, trained_run, asked, "--engine", "auto")
+    assert result.code in (0, 3), result.err
+    assert found is not None
+    assert "engine: torch" in result.err
+    assert "no such operator); torch was used, not openvino" in result.err
+    named, _ = predict(cli, trained_run, asked, "--engine", "openvino")
+    assert named.code == 1
+    assert "no such operator" in named.err
 
 
 def test_graphs_that_are_stale_or_too_many_leave_the_cache(trained_run, tmp_path, monkeypatch):

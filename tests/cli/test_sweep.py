@@ -153,3 +153,12 @@ def test_a_sweep_without_validation_rows_is_refused(squares):
     plan = load_plan(str(squares / "squares.task.yaml"), changes={"trunk.freeze": True, "optimiser.sweep": list(RATES)})
     with pytest.raises(UserError, match="chooses by the validation rows, and there are none"):
         check_sweep(plan, views=4, val_rows=0)
+
+
+def test_a_rate_that_diverges_spoils_no_other(cli, squares, tmp_path):
+    result = sweep(cli, squares, tmp_path / "run", "--set", "optimiser.name=sgd", rates=(1e-2, 1e30))
+    assert result.code == 0, result.err
+    assert "0.01, the best of 2" in result.err
+    assert cli("train", squares / "squares.task.yaml", "--out", tmp_path / "alone", "--workers", 0, "--freeze", "--lr", 1e-2,
+               "--set", "optimiser.name=sgd").code == 0  # fmt: skip
+    assert (tmp_path / "run" / "metrics.csv").read_bytes() == (tmp_path / "alone" / "metrics.csv").read_bytes()

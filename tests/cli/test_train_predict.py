@@ -109,6 +109,20 @@ def test_resuming_another_task_is_refused_and_a_finished_run_says_so(cli, square
     assert "optimiser.lr was 0.002 and is now 0.5" in other.err
 
 
+@pytest.mark.parametrize("left", ["config.yaml", "checkpoints"])
+def test_a_replacement_killed_as_it_emptied_the_folder_starts_over_whatever_was_left(cli, squares, tmp_path, left):
+    assert train(cli, squares, tmp_path / "whole", "--epochs", 1).code == 0
+    # Of another run, which was to give way.
+    assert train(cli, squares, tmp_path / "run", "--epochs", 2, "--lr", 0.5).code == 0
+    for entry in (tmp_path / "run").iterdir():
+        if entry.name not in (left, "status.json"):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    (tmp_path / "run" / "status.json").write_text(json.dumps({"format_version": 1, "state": "being replaced"}))
+    resumed = train(cli, squares, tmp_path / "run", "--epochs", 1, "--overwrite", "--resume")
+    assert resumed.code == 0, resumed.err
+    assert (tmp_path / "run" / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
+
+
 def test_a_run_is_not_resumed_on_other_rows(cli, squares, tmp_path):
     assert train(cli, squares, tmp_path / "run", "--epochs", 1).code == 0
     status = json.loads((tmp_path / "run" / "status.json").read_text())

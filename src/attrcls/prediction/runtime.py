@@ -47,7 +47,7 @@ def start_runtime(
     Graphs are made of the models themselves and kept in `cache`. A graph runs on the CPU; auto takes torch elsewhere.
     Raises:
         UserError: no such engine, it is not installed, or it has no such device or precision; the batch size is not positive.
-        GraphError: a model cannot be written as ONNX, and the engine was named.
+        AttrclsError: a model cannot be written as ONNX, or its graph not run, and the engine was named.
     """
     if batch_size < 1:
         raise UserError(f"--batch-size: expected 1 or more, found {batch_size}")
@@ -64,7 +64,8 @@ def start_runtime(
         try:
             forwards = [_graph_forward(model, chosen, fabric, batch_size=batch_size, cache=cache) for model in models]
             return Runtime(chosen, _precision(fabric), fabric, forwards)
-        except GraphError as error:
+        except AttrclsError as error:
+            # Nobody asked for this engine, so what it cannot do stops nobody.
             if engine != "auto":
                 raise
             warnings.append(f"{error}; torch was used, not {chosen}")

@@ -102,7 +102,7 @@ def run_clean(
             **specs_of(plan),
             "run": {"method": method, "full": full, "all_splits": all_splits, "limit": limit, "manifest": manifest_digest(everything)},
         }
-        if resume and (folder.path / "config.yaml").exists():
+        if resume and not folder.gives_way and (folder.path / "config.yaml").exists():
             check_same_run(folder, config)
         else:
             # Only now, when task and data are known to be good, does an earlier cleaning give way.

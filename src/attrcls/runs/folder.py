@@ -87,6 +87,11 @@ class RunFolder:
         """Replace `status.json`."""
         write_json(self.path / "status.json", {"format_version": RUN_FORMAT_VERSION, **status})
 
+    @property
+    def gives_way(self) -> bool:
+        """Whether a command was killed while it emptied the folder for a new run: what is left in it is no run to go on with."""
+        return self.read_status().get("state") == _BEING_REPLACED
+
     def read_config(self) -> dict[str, Any]:
         """`config.yaml`.
 
@@ -135,10 +140,9 @@ def open_run_folder(path: Path, *, resume: bool, overwrite: bool, kind: Literal[
         UserError: it holds a run and neither flag is given, it holds other files, or another process writes into it.
         AttrclsError: it cannot be written.
     """
-    status = RunFolder(path).read_status() if resume and path.is_dir() else {}
-    found = status.get("kind", "training")
-    # Killed while it emptied the folder, a command of either kind may go on.
-    if status and found != kind and status.get("state") != _BEING_REPLACED:
+    before = RunFolder(path).read_status() if resume and path.is_dir() and not RunFolder(path).gives_way else {}
+    found = before.get("kind", "training")
+    if before and found != kind:
         raise UserError(f"--resume: expected a {kind} in {path}, found a {found}; name another folder with --out")
     _check_folder(path, resume=resume, overwrite=overwrite)
     if path.is_dir():

@@ -20,7 +20,7 @@ from attrcls.runs.balance import TrainBalance, balance_train
 from attrcls.runs.batches import frozen_batches, kept_views, labelled_batches
 from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
-from attrcls.runs.folder import RunFolder, open_run_folder, record_end
+from attrcls.runs.folder import open_run_folder, record_end
 from attrcls.runs.places import remember_places, without_places
 from attrcls.runs.prepare import Prepared, check_names, prepare_data
 from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
@@ -79,7 +79,7 @@ def run_train(
         if decided:
             prepared = decided.prepared
         # A resumed run's weights come from its checkpoint: the file that gave the first ones may be gone.
-        resumes = resume and folder.last_checkpoint.exists()
+        resumes = resume and not folder.gives_way and folder.last_checkpoint.exists()
         if resume and not resumes and folder.read_status().get("epochs_done", 0):
             raise UserError(f"--resume: {folder.last_checkpoint} is missing, though epochs were done; train anew with --overwrite")
         if plan.task.optimiser.sweep:
@@ -97,12 +97,10 @@ def run_train(
         train, val = _build_batches(
             plan, prepared, balance, state.network, fabric, workers=default_workers() if workers is None else workers, cache=pixels, view=view
         )
-        sweep = (
-            _sweep(plan, prepared, folder, state.network, train, val, fabric=fabric, resumes=resumes, view=view)
-            if plan.task.optimiser.sweep
-            else None
-        )
-        if sweep:
+        sweep = None
+        if plan.task.optimiser.sweep and val:
+            rows = prepared.manifest.of_split("val")
+            sweep = chosen_before(folder) if resumes else sweep_rates(plan, state.network, train, val, rows, fabric=fabric, view=view)
             set_top_rate(state.optimiser, sweep.lr)
             config["run"]["lr"] = sweep.lr
         if not resumes:
@@ -193,24 +191,6 @@ def _build_batches(
         # A few workers keep up with a forward pass over the validation rows; more would only hold memory.
         labelled_batches(val, plan, task, recipe="none", workers=min(workers, 4), pin_memory=pin, cache=cache) if len(val) else None,
     )
-
-
-def _sweep(
-    plan: Plan,
-    prepared: Prepared,
-    folder: RunFolder,
-    network: Network,
-    train: LabelledBatches,
-    val: LabelledBatches | None,
-    *,
-    fabric: Engine,
-    resumes: bool,
-    view: TrainView,
-) -> Sweep:
-    if resumes:
-        return chosen_before(folder)
-    assert val is not None  # as check_sweep found
-    return sweep_rates(plan, network, train, val, prepared.manifest.of_split("val"), fabric=fabric, view=view)
 
 
 def _resolved_config(
