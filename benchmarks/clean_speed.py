@@ -37,7 +37,7 @@ def main() -> None:
 def seconds_of(*command: str, cache: str | None = None) -> float:
     environment = {**os.environ, "ATTRCLS_CACHE": cache} if cache else None
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "attrcls", *command], check=True, env=environment)
+    subprocess.run([sys.executable, "-m", "attrcls", *command], check=True, env=environment, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
