@@ -1,5 +1,6 @@
 """The trunk and its heads as one module, and the one place where losses are masked, reduced and weighted."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -7,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from attrcls.model.fused import fused
 from attrcls.model.heads import SoftmaxHead, build_head
 from attrcls.model.losses import LossContext
 from attrcls.model.trunk import build_trunk
@@ -57,6 +59,12 @@ class Network(nn.Module):
         if self.freeze_trunk:
             self.trunk.eval()
         return self
+
+    def for_inference(self) -> "Network":
+        """The same heads on a fused copy of the trunk, in eval mode; the network itself goes to eval mode too."""
+        quick = copy.copy(self.eval())
+        quick._modules = {**self._modules, "trunk": fused(self.trunk)}
+        return quick
 
     def set_trunk_frozen(self, frozen: bool) -> None:
         """Freeze the trunk or let it learn."""

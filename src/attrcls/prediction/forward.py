@@ -14,9 +14,9 @@ Forward = Callable[[Tensor], dict[str, FloatArray]]
 
 
 def torch_forward(model: TrainedModel, fabric: Engine) -> Forward:
-    """The model's own network, moved to the engine's device."""
-    network = model.network
-    place(network.eval(), fabric)
+    """The model's own network, moved to the engine's device, with its trunk fused."""
+    place(model.network, fabric)
+    network = model.network.for_inference()
 
     def forward(images: Tensor) -> dict[str, FloatArray]:
         with torch.inference_mode(), fabric.autocast():
