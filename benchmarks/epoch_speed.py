@@ -28,7 +28,7 @@ from attrcls.runs.prepare import prepare_data
 from attrcls.task import Plan, load_plan
 from attrcls.training.loop import TrainState, fit
 from attrcls.training.optim import build_ema, build_optimiser
-from attrcls.types import Batch
+from attrcls.types import Batch, Share
 
 
 class Ready:
@@ -37,7 +37,7 @@ class Ready:
     def __init__(self, batches: list[Batch]) -> None:
         self.batches, self.steps_per_epoch = batches, len(batches)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch: int, share: Share) -> Iterator[Batch]:
         return iter(self.batches)
 
 

@@ -1,30 +1,49 @@
-"""Device, precision and seeds: the only file that knows lightning-fabric."""
+"""Device, precision, processes and seeds: the only file that knows lightning-fabric.
 
+One process, or several that a launcher (torchrun, srun) started: what they do together is here, and with one process each of these
+functions gives back what it was given.
+"""
+
+import atexit
 import contextlib
 import logging
 import platform
+import signal
 import warnings
-from collections.abc import Iterator
-from typing import Any, Literal, cast
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, distributed, nn
 
 from attrcls.errors import AttrclsError, UserError
+from attrcls.launcher import Launch, find_launch
+from attrcls.types import Share
 
 # What the rest of the house calls it; only this file knows whose it is.
 Engine = Fabric
 Precision = Literal["auto", "32", "bf16"]
 _FABRIC_PRECISION = {"32": "32-true", "bf16": "bf16-mixed"}
+_MadeT = TypeVar("_MadeT")
+# How long processes wait for each other, the reading of all tables and pictures included. One that dies is noticed at once: the
+# launcher ends the others, and its connections close.
+_LONGEST_WAIT = timedelta(hours=6)
+# What torch says where a connection to another process is lost.
+_LOST = ("gloo", "NCCL", "ProcessGroup", "Connection closed by peer", "Connection reset by peer", "Broken pipe")
+_ENDED = "attrcls/ended"
 
 
 def start_engine(*, device: str = "auto", precision: str = "auto") -> Fabric:
     """A Fabric on one device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `auto` precision is bf16 where it is native.
 
+    Where a launcher started several processes, each has a device of its own (`cuda` for the local one's number), and they are connected.
     Raises:
         UserError: the device is not there, or no such precision.
     """
+    launch = find_launch()
     chosen = _device(device)
     if precision not in {"auto", *_FABRIC_PRECISION}:
         raise UserError(f"--precision: expected auto, 32 or bf16, found {precision!r}")
@@ -37,13 +56,94 @@ def start_engine(*, device: str = "auto", precision: str = "auto") -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if launch:
+            return _connected(launch, chosen, _FABRIC_PRECISION[precision])
         devices = [chosen.index or 0] if chosen.type == "cuda" else 1
         return Fabric(accelerator=chosen.type, devices=devices, precision=cast("Any", _FABRIC_PRECISION[precision]))
 
 
 def in_float32(fabric: Fabric) -> Fabric:
     """An engine on the same device in float32, for training on features: mixed precision would round the inputs themselves."""
-    return start_engine(device=str(fabric.device), precision="32")
+    return start_engine(device=str(fabric.device) if fabric.world_size == 1 else fabric.device.type, precision="32")
+
+
+def share_of(fabric: Fabric) -> Share:
+    """Which of how many processes this is."""
+    return Share(fabric.global_rank, fabric.world_size)
+
+
+def set_up(network: nn.Module, optimiser: torch.optim.Optimizer, fabric: Fabric, *, some_rest: bool = False) -> tuple[Any, Any]:
+    """Network and optimiser for training: gradients are averaged over the processes (DDP) as they are computed.
+
+    `some_rest`: some parameters that may learn do not yet.
+    """
+    if isinstance(fabric.strategy, DDPStrategy):
+        # Not buffers: the loop shares BatchNorm's statistics, which every process gathers on its own pictures.
+        fabric.strategy._ddp_kwargs = {"broadcast_buffers": False, "find_unused_parameters": some_rest}
+    with warnings.catch_warnings():
+        # torch has a new name for the former, which the oldest torch that will do does not know.
+        warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+        return cast("tuple[Any, Any]", fabric.setup(network, optimiser))
+
+
+def summed(values: Mapping[str, Tensor], fabric: Fabric) -> dict[str, Tensor]:
+    """Each tensor's sum over all processes, detached; all are of one type, and have the same shapes everywhere."""
+    own = {name: value.detach() for name, value in values.items()}
+    if fabric.world_size == 1 or not own:
+        return own
+    flat = torch.cat([value.reshape(-1) for value in own.values()]).to(fabric.device)
+    parts = fabric.all_reduce(flat, reduce_op="sum").split([value.numel() for value in own.values()])  # type: ignore[union-attr]
+    return {name: part.view(value.shape).to(value.device) for (name, value), part in zip(own.items(), parts, strict=True)}
+
+
+def of_first(fabric: Fabric, make: Callable[[], _MadeT]) -> _MadeT:
+    """What the first process makes, handed to all: they then decide alike."""
+    if fabric.world_size == 1:
+        return make()
+    return cast("_MadeT", fabric.broadcast(make() if fabric.is_global_zero else None))
+
+
+def one_first(fabric: Fabric) -> contextlib.AbstractContextManager[None]:
+    """One process of each machine goes through the block before the others, which find on its disk what it left there."""
+    return contextlib.nullcontext() if fabric.world_size == 1 else cast("Any", fabric.rank_zero_first(local=True))
+
+
+def wait_for_all(fabric: Fabric) -> None:
+    """Go on when all processes are here."""
+    fabric.barrier()
+
+
+@contextlib.contextmanager
+def notice_lost_processes(fabric: Fabric) -> Iterator[None]:
+    """Say what it means when the other processes cannot be reached any more, and end in peace when the launcher ends this one.
+
+    Raises:
+        AttrclsError: another process ended inside the block.
+    """
+    if fabric.world_size == 1:
+        yield
+        return
+    try:
+        yield
+    except (RuntimeError, AttrclsError) as error:
+        # The launcher ends the others when one has ended; what is being written is written to its end.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if isinstance(error, AttrclsError) or not (isinstance(error, distributed.DistError) or any(word in str(error) for word in _LOST)):
+            raise
+        raise AttrclsError(_lost(fabric.global_rank, fabric.world_size)) from error
+
+
+def end_together(exit_code: int) -> tuple[bool, int]:
+    """Whether this process is the first to end early, and so the one to say why; and the exit code of the one that is."""
+    if not distributed.is_initialized():
+        launch = find_launch()
+        return launch is None or launch.rank == 0, exit_code
+    mine = f"{distributed.get_rank()} {exit_code}"
+    try:
+        first = distributed.distributed_c10d._get_default_store().compare_set(_ENDED, "", mine).decode()
+    except RuntimeError:  # The process that kept the store is gone; with torchrun the launcher keeps it.
+        return True, exit_code
+    return first == mine, int(first.split()[1])
 
 
 def has_native_bf16(device: torch.device) -> bool:
@@ -91,6 +191,43 @@ def advise_on_memory(advice: str) -> Iterator[None]:
 def precision_of(fabric: Fabric) -> str:
     """The engine's precision in Fabric's words, such as `bf16-mixed`."""
     return str(fabric._precision.precision)
+
+
+def _connected(launch: Launch, device: torch.device, precision: str) -> Fabric:
+    """Join the other processes: nccl between GPUs, gloo between CPUs."""
+    if ":" in str(device):
+        raise UserError(f"--device {device}: a launcher gives each process a GPU of its own; say --device {device.type}")
+    if device.type == "mps":
+        raise UserError("--device mps: several processes work on CUDA or on the CPU; use --device cpu")
+    if device.type == "cuda" and launch.per_machine > torch.cuda.device_count():
+        raise UserError(
+            f"expected a GPU for each process, found {launch.per_machine} processes and {torch.cuda.device_count()} GPUs on this machine; "
+            "start fewer processes, or use --device cpu"
+        )
+    strategy = DDPStrategy(timeout=_LONGEST_WAIT)
+    fabric = Fabric(
+        accelerator=device.type, devices=launch.per_machine, num_nodes=launch.machines, strategy=strategy, precision=cast("Any", precision)
+    )
+    joined_before = distributed.is_initialized()
+    fabric.launch()
+    if not joined_before:
+        atexit.register(_leave)
+        signal.signal(signal.SIGTERM, lambda *_: _end_by_launcher(launch))
+    return fabric
+
+
+def _end_by_launcher(launch: Launch) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise AttrclsError(_lost(launch.rank, launch.processes))
+
+
+def _lost(rank: int, processes: int) -> str:
+    return f"process {rank + 1} of {processes} ends: another process ended, or the launcher stopped all; run the same command again with --resume"
+
+
+def _leave() -> None:
+    with contextlib.suppress(RuntimeError, ValueError, AssertionError):
+        distributed.destroy_process_group()
 
 
 def _device(name: str) -> torch.device:

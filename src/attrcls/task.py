@@ -53,6 +53,7 @@ class TrunkSpec(Spec):
     name: str = "resnet18"
     weights: str = Field(default="DEFAULT", description="DEFAULT or a named set of torchvision, a file, a run, or none")
     freeze: bool = Field(default=False, description="train the heads only, with BatchNorm in eval mode")
+    freeze_bn: bool = Field(default=False, description="BatchNorm in eval mode: it keeps the statistics that the weights came with")
     frozen_views: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=4, description="freeze: views of each picture whose features are computed once and kept; 0 augments anew each epoch"
     )
@@ -160,7 +161,7 @@ class Task(Spec):
     optimiser: OptimiserSpec = OptimiserSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     epochs: Count = 8
-    batch_size: Count = 64
+    batch_size: Count = Field(default=64, description="pictures per batch, of all processes together where a launcher starts several")
     seed: Seed = 0
     ema: Share | None = Field(default=0.99, description="decay of an exponential moving average of the weights, per update")
     early_stop_epochs: Count | None = Field(default=None, description="stop after so many epochs without a better score")

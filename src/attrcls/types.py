@@ -5,9 +5,9 @@ Torch is named here for annotations only, so that importing this module costs no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 # The target index of a row that has no label for an attribute.
 MISSING = -1
 SPLITS = ("train", "val", "test")
+ItemT = TypeVar("ItemT")
+
+
+class Share(NamedTuple):
+    """Which of how many processes this is: each takes a share of every batch."""
+
+    rank: int = 0
+    processes: int = 1
+
+    def of(self, items: Sequence[ItemT]) -> Sequence[ItemT]:
+        """This process's items, the same for the same process; shares differ by one item at most, and may be empty."""
+        return items[self.rank :: self.processes] if self.processes > 1 else items
+
+
+WHOLE = Share()
 
 
 @dataclass(frozen=True)
@@ -47,8 +62,10 @@ class Batch:
 class Step:
     """One batch's worth of training, yielded after the weights may have changed.
 
+    `rows`, `logits` and `present` are of this process's share of the batch; losses and counts of all of it.
     `logits[head]`: float32 `(batch, classes)`, detached, from before the update. `losses[head]`: the scalar mean over
-    the batch's labelled samples. `loss`: their weighted sum. `learning_rate`: of the heads' parameter group.
+    the batch's labelled samples, `labelled[head]` how many those are. `loss`: their weighted sum. `samples`: how many the batch has, to
+    within one for each process. `learning_rate`: of the heads' parameter group.
     """
 
     epoch: int
@@ -58,6 +75,8 @@ class Step:
     logits: Mapping[str, Tensor]
     losses: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
+    labelled: Mapping[str, Tensor]
+    samples: int
     loss: Tensor
     learning_rate: float
 

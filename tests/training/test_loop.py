@@ -8,7 +8,7 @@ from attrcls.task import Plan, load_plan
 from attrcls.training.checkpoint import load_checkpoint, save_checkpoint
 from attrcls.training.loop import TrainState, check_loss, fit
 from attrcls.training.optim import build_ema, build_optimiser
-from attrcls.types import Batch
+from attrcls.types import WHOLE, Batch, Share
 
 
 class FixedBatches:
@@ -18,7 +18,7 @@ class FixedBatches:
         self.steps_per_epoch = steps
         self.size, self.px = size, px
 
-    def epoch(self, epoch: int):
+    def epoch(self, epoch: int, share: Share = WHOLE):
         generator = torch.Generator().manual_seed(epoch)
         for index in range(self.steps_per_epoch):
             targets = {
@@ -71,7 +71,7 @@ def test_two_accumulated_halves_move_the_weights_like_one_whole_batch(shared_squ
         def __init__(self) -> None:
             super().__init__(steps=2)
 
-        def epoch(self, epoch):
+        def epoch(self, epoch, share=WHOLE):
             whole = next(FixedBatches(steps=1, size=8).epoch(epoch))
             for part in (slice(0, 4), slice(4, 8)):
                 pick = lambda values, part=part: {head: value[part] for head, value in values.items()}  # noqa: E731

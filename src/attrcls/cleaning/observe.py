@@ -14,7 +14,7 @@ from torch import nn
 
 from attrcls.cleaning.aum import MarginSums
 from attrcls.cleaning.roles import Ints
-from attrcls.engine import Engine, place
+from attrcls.engine import Engine, place, share_of, summed
 from attrcls.errors import UserError
 from attrcls.model.heads import build_head
 from attrcls.model.losses import LossContext
@@ -106,6 +106,7 @@ def observe(
     rows = len(next(iter(labels.values())))
     sums = {head: MarginSums(rows, network.heads[head].outputs) for head in task.heads}
     state = TrainState(network, build_optimiser(network, task.optimiser))
+    first = share_of(fabric).rank == 0
     if checkpoint and checkpoint.exists():
         watched = load_checkpoint(state, checkpoint)
         place(network, fabric)
@@ -113,7 +114,8 @@ def observe(
             before = {name: watched.get(f"{head}/{name}", torch.empty(0)) for name in of_head.state()}
             if any(before[name].shape != value.shape for name, value in of_head.state().items()):
                 raise UserError(f"{checkpoint}: damaged: expected the margins of {rows} rows; clean anew with --overwrite")
-            of_head.load(before)
+            if first:
+                of_head.load(before)
     for step in fit(state, batches, task=task, fabric=fabric):
         at = step.rows.cpu()
         for head, of_head in sums.items():
@@ -121,6 +123,15 @@ def observe(
                 continue
             of_head.add(at, step.logits[head], labels[head][at], step.present[head])
         if checkpoint and step.ends_epoch:
-            watched = {f"{head}/{name}": value for head, of_head in sums.items() for name, value in of_head.state().items()}
-            save_checkpoint(state, checkpoint, watched=watched)
+            watched = {f"{head}/{name}": value for head, of_head in sums.items() for name, value in of_all(of_head, fabric).items()}
+            if first:
+                save_checkpoint(state, checkpoint, watched=watched)
+    for of_head in sums.values():
+        of_head.load(of_all(of_head, fabric))
     return sums
+
+
+def of_all(sums: MarginSums, fabric: Engine) -> dict[str, torch.Tensor]:
+    """The state of a head's sums over what all processes saw."""
+    # One by one: they are of different types.
+    return {name: total for key, value in sums.state().items() for name, total in summed({key: value}, fabric).items()}

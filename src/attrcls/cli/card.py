@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from attrcls.cli.options import Encoding
-from attrcls.cli.shell import out, reported
+from attrcls.cli.shell import alone, out, reported
 
 app = typer.Typer(help="Make a data card.", no_args_is_help=True)
 
@@ -19,6 +19,7 @@ def card() -> None:
 
 @app.command("init")
 @reported
+@alone
 def init(
     table: Annotated[Path, typer.Argument(help="a table of labels")],
     out_file: Annotated[Path | None, typer.Option("--out", help="the card [default: TABLE.card.yaml beside the table; - prints it]")] = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from attrcls.cli.options import Cache, CacheSize, DataDirs, Device, Overrides, Precision, RawCells, Workers
-from attrcls.cli.shell import INTERRUPTED, count, err, out, reported, say_error, warn
+from attrcls.cli.shell import INTERRUPTED, count, err, out, refuse_launcher, reported, tell_end, warn
 from attrcls.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def clean_labels(
     from attrcls.runs.clean import run_apply, run_clean
 
     if apply is not None:
+        refuse_launcher("clean-labels --apply")
         if out_path is None:
             raise UserError("--apply needs --out FILE: the table to write, such as cleaned.csv")
         done = run_apply(task, apply, out=out_path, data=data, overrides=overrides, overwrite=overwrite, raw_cells=raw_cells)
@@ -63,8 +64,7 @@ def clean_labels(
                 raw_cells=raw_cells, cache=cache, cache_size=cache_size, on_pictures=on_pictures,
             )  # fmt: skip
     except KeyboardInterrupt:
-        say_error("interrupted; go on with the same command and --resume")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(tell_end("interrupted; go on with the same command and --resume", INTERRUPTED)) from None
     if cleaned.finished_before:
         err.print(f"the cleaning in {cleaned.folder} is finished already; nothing to do")
     else:

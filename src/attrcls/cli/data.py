@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from attrcls.cli.options import Balance, DataDirs, Overrides, balance_changes
-from attrcls.cli.shell import ROWS_FAILED, count, err, out, reported, say_error, warn
+from attrcls.cli.shell import ROWS_FAILED, alone, count, err, out, reported, say_error, warn
 
 if TYPE_CHECKING:
     from attrcls.runs.balance import TrainBalance
@@ -18,6 +18,7 @@ BAR_WIDTH = 24
 
 
 @reported
+@alone
 def data(
     task: Annotated[str, typer.Argument(help="a bundled task or a YAML file")],
     data_dirs: DataDirs = [],  # noqa: B006

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from attrcls.cli.shell import out, reported
+from attrcls.cli.shell import alone, out, reported
 
 # Only a folder with this file in it is ever replaced.
 MARKER = ".attrcls-demo"
@@ -15,6 +15,7 @@ FIRST_EPOCHS, EPOCHS = 4, 3
 
 
 @reported
+@alone
 def demo(
     directory: Annotated[Path, typer.Argument(help="a new folder for sample data, run and results")] = Path("demo"),
     people: Annotated[int, typer.Option(min=10, help="people to draw, seven pictures each")] = 120,

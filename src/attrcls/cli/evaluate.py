@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, ImageRoot, Precision, Workers
-from attrcls.cli.shell import ROWS_FAILED, count, out, reported, warn
+from attrcls.cli.shell import ROWS_FAILED, alone, count, out, reported, warn
 
 if TYPE_CHECKING:
     from attrcls.evaluation import Interval
@@ -21,6 +21,7 @@ SHOWN_SLICES, SHOWN_GROUPS = 3, 1
 
 
 @reported
+@alone
 def evaluate(
     runs_and_input: Annotated[list[str], typer.Argument(metavar="RUN [RUN…] INPUT", help="run directories, then a labelled set")],
     truth: Annotated[Path | None, typer.Option(help="a table with the labels, matched by the picture's name")] = None,

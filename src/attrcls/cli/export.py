@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from attrcls.cli.shell import out, reported
+from attrcls.cli.shell import alone, out, reported
 
 
 @reported
+@alone
 def export(
     run: Annotated[Path, typer.Argument(help="a run directory")],
     onnx: Annotated[Path, typer.Option("--onnx", help="the file to write, .onnx")],

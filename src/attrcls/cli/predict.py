@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, ImageRoot, InferenceEngine, Precision, RawCells, Workers
-from attrcls.cli.shell import ROWS_FAILED, count, err, out, reported, warn
+from attrcls.cli.shell import ROWS_FAILED, alone, count, err, out, reported, warn
 
 SHOWN_ROWS = 20
 
 
 @reported
+@alone
 def predict(
     runs_and_input: Annotated[list[str], typer.Argument(metavar="RUN [RUN…] INPUT", help="run directories, then a folder, a picture or a table")],
     csv: Annotated[Path | None, typer.Option("--csv", help="where the table goes: .csv, .jsonl or .parquet")] = None,

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from attrcls.cli.shell import out, reported
+from attrcls.cli.shell import alone, out, reported
 
 
 @reported
+@alone
 def report(
     run: Annotated[Path, typer.Argument(help="a run directory")],
     out_file: Annotated[Path | None, typer.Option("--out", help="the HTML file [default: RUN/report.html]")] = None,

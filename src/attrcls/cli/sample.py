@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
-from attrcls.cli.shell import count, out, reported
+from attrcls.cli.shell import alone, count, out, reported
 
 
 @reported
+@alone
 def sample(
     directory: Annotated[Path, typer.Argument(help="a new folder")],
     kind: Annotated[str, typer.Option(help="faces (the mask competition's layout) or fashion (FASCODE's)")] = "faces",

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from attrcls.errors import AttrclsError, shortened
+from attrcls.errors import AttrclsError, UserError, shortened
+from attrcls.launcher import find_launch
 
 ROWS_FAILED = 3
 INTERRUPTED = 130
@@ -44,26 +45,65 @@ err = _HarmlessConsole(stderr=True)
 
 
 def reported(command: CommandT) -> CommandT:
-    """Let a command end with a message and an exit code instead of a traceback."""
+    """Let a command end with a message and an exit code instead of a traceback.
+
+    Of several processes that a launcher started, the first prints what there is to say, and the first to fail says why.
+    """
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
+            launch = find_launch()
+            if launch and launch.rank:
+                out.quiet = err.quiet = True
             return command(*args, **kwargs)
         except AttrclsError as error:
-            say_error(str(error))
-            raise typer.Exit(error.exit_code) from None
+            raise typer.Exit(tell_end(str(error), error.exit_code)) from None
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever read along has enough
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            say_error(f"the system refused: {where}{error.strerror or error}")
-            raise typer.Exit(AttrclsError.exit_code) from None
+            raise typer.Exit(tell_end(f"the system refused: {where}{error.strerror or error}", AttrclsError.exit_code)) from None
         except KeyboardInterrupt:
-            say_error("interrupted; nothing half-written is left behind. Where a command has --resume, it goes on from there")
-            raise typer.Exit(INTERRUPTED) from None
+            text = "interrupted; nothing half-written is left behind. Where a command has --resume, it goes on from there"
+            raise typer.Exit(tell_end(text, INTERRUPTED)) from None
 
     return run  # type: ignore[return-value]
+
+
+def alone(command: CommandT) -> CommandT:
+    """Refuse a command of which several processes would do the same work, and write the same files, once each."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        refuse_launcher(command.__name__)
+        return command(*args, **kwargs)
+
+    return run  # type: ignore[return-value]
+
+
+def refuse_launcher(name: str) -> None:
+    """Raises:
+    UserError: a launcher started several processes.
+    """
+    if launch := find_launch():
+        raise UserError(
+            f"{name} works in one process, and a launcher started {launch.processes}: run it without torchrun or srun "
+            "(train and clean-labels share their work)"
+        )
+
+
+def tell_end(text: str, exit_code: int) -> int:
+    """Say why the command ends early, and give its exit code; of several processes the first to end says it, and the others end as it did."""
+    tells = True
+    if find_launch():
+        from attrcls.engine import end_together
+
+        tells, exit_code = end_together(exit_code)
+    if tells:
+        err.quiet = False
+        say_error(text)
+    return exit_code
 
 
 def say_error(text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from attrcls.cli.options import Balance, Cache, CacheSize, DataDirs, Device, Overrides, Precision, Workers, balance_changes, sweep_rates
-from attrcls.cli.shell import INTERRUPTED, err, out, reported, say_error
+from attrcls.cli.shell import INTERRUPTED, err, out, reported, tell_end
 
 
 @reported
@@ -60,8 +60,7 @@ def train(
                 wandb_project=wandb, wandb_system=wandb_system, cache=cache, cache_size=cache_size, view=view,
             )  # fmt: skip
     except KeyboardInterrupt:
-        say_error("interrupted; go on from the last finished epoch with the same command and --resume")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(tell_end("interrupted; go on from the last finished epoch with the same command and --resume", INTERRUPTED)) from None
     if not view.started:
         err.print(f"the run in {folder} is finished already; nothing to do")
     out.print(f"run: {folder}")

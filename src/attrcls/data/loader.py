@@ -7,7 +7,7 @@ number of workers gives the same batches.
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -23,8 +23,9 @@ from attrcls.data.draws import draw_rows, expected_draws
 from attrcls.data.images import Box, read_image, resize_to
 from attrcls.data.manifest import Manifest
 from attrcls.errors import ImageError, UserError
+from attrcls.launcher import find_launch
 from attrcls.task import ImageSpec
-from attrcls.types import MISSING, Batch
+from attrcls.types import MISSING, WHOLE, Batch, Share
 
 MAX_WORKERS = 16
 # Streams of randomness that share the task's seed.
@@ -124,8 +125,10 @@ class PictureDataset(Dataset[Any]):
 
 
 def default_workers() -> int:
-    """As many worker processes as this process may use cores, within reason."""
-    return min(MAX_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    """As many worker processes as this process may use cores, within reason; processes that a launcher started share the cores."""
+    launch = find_launch()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MAX_WORKERS, max(1, cores // (launch.per_machine if launch else 1)))
 
 
 class DecodedLoader:
@@ -204,14 +207,21 @@ class LabelledBatches:
         self._expected = expected_draws(self._cards, ratios or {}) * (1.0 if weights is None else weights)
         self.steps_per_epoch = len(self._draws(0))
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The epoch's batches, shuffled; their sizes differ by one at most, so that no last one is tiny."""
-        return self._batches(self._draws(epoch))
+    def epoch(self, epoch: int, share: Share = WHOLE) -> Iterator[Batch]:
+        """The epoch's batches, shuffled; their sizes differ by one at most, so that no last one is tiny.
 
-    def in_order(self) -> Iterator[Batch]:
-        """Every row once, in the manifest's order."""
+        Of each batch this process's share. Where there is none, a sample without labels: every process takes part in every step.
+        """
+        draws = self._draws(epoch)
+        batches = self._batches([list(share.of(part) or part[:1]) for part in draws])
+        for part, batch in zip(draws, batches, strict=True):
+            yield batch if share.of(part) else replace(batch, present={head: torch.zeros_like(each) for head, each in batch.present.items()})
+
+    def in_order(self, share: Share = WHOLE) -> Iterator[Batch]:
+        """Every row once, in the manifest's order; this process's share of each batch."""
         rows = range(len(self._paths))
-        return self._batches([[Draw(row, (0,)) for row in part] for part in _parts(list(rows), self._batch_size)])
+        parts = [[Draw(row, (0,)) for row in share.of(part)] for part in _parts(list(rows), self._batch_size)]
+        return self._batches([part for part in parts if part])
 
     def _draws(self, epoch: int) -> list[list[Draw]]:
         generator = np.random.default_rng([self._seed, _ORDER_STREAM, epoch])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attrcls.data.loader import Decoded, Draw
-from attrcls.types import MISSING, Batch
+from attrcls.types import MISSING, WHOLE, Batch, Share
 
 # Streams of randomness that share a seed; the loader of pictures has the first two.
 _ORDER_STREAM, _VIEW_STREAM = 2, 3
@@ -47,13 +47,14 @@ class FeatureBatches:
         self._targets = {head: values.clamp(min=0) for head, values in labels.items()}
         self.steps_per_epoch = -(-features.shape[1] // batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The epoch's batches, shuffled; the last one may be smaller."""
+    def epoch(self, epoch: int, share: Share = WHOLE) -> Iterator[Batch]:
+        """The epoch's batches, shuffled; the last one may be smaller. Of each this process's share, which may be empty."""
         rows = self._features.shape[1]
         order = torch.from_numpy(np.random.default_rng([self._seed, _ORDER_STREAM, epoch]).permutation(rows))
         views = torch.from_numpy(np.random.default_rng([self._seed, _VIEW_STREAM, epoch]).integers(0, len(self._features), rows))
         for part in torch.split(order, self._batch_size):
-            yield self._batch(part, views[part])
+            own = part[share.rank :: share.processes]
+            yield self._batch(own, views[own])
 
     def _batch(self, rows: Tensor, views: Tensor) -> Batch:
         return Batch(

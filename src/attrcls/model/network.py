@@ -25,6 +25,7 @@ class Network(nn.Module):
         # A prefix, because an attribute may be called `type` or `train`, which a module may not.
         self.head_modules = nn.ModuleDict({f"head_{name}": head for name, head in heads.items()})
         self.freeze_trunk = False
+        self.freeze_bn = False
         # In units of a byte, so that one multiply and one add normalise a uint8 picture. Not saved: the task says them.
         scale = 1 / (255 * torch.tensor(std))
         self.scale: Tensor
@@ -54,10 +55,13 @@ class Network(nn.Module):
         return torch.addcmul(self.shift, images.to(self.scale.dtype), self.scale)
 
     def train(self, mode: bool = True) -> "Network":
-        """Training mode; a frozen trunk stays in eval mode, so that its BatchNorm keeps its statistics."""
+        """Training mode; a frozen trunk stays in eval mode, so that its BatchNorm keeps its statistics, and so does frozen BatchNorm."""
         super().train(mode)
         if self.freeze_trunk:
             self.trunk.eval()
+        for module in self.trunk.modules() if self.freeze_bn else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
         return self
 
     def for_inference(self) -> "Network":
@@ -92,17 +96,36 @@ def build_network(task: Task, class_counts: Mapping[str, Sequence[int]], *, weig
         name: build_head(spec, features=trunk.features, context=LossContext(torch.tensor(class_counts[name]), spec.label_smoothing))
         for name, spec in task.heads.items()
     }
-    return Network(trunk.module, heads, mean=image.mean, std=image.std), trunk.loaded
+    network = Network(trunk.module, heads, mean=image.mean, std=image.std)
+    network.freeze_bn = task.trunk.freeze_bn
+    return network, trunk.loaded
 
 
-def masked_losses(heads: Mapping[str, SoftmaxHead], logits: Mapping[str, Tensor], batch: Batch, *, weights: Mapping[str, float]) -> Losses:
-    """Each head's mean loss over the samples that have its label; a head without any adds exactly zero."""
+def count_labelled(batch: Batch) -> dict[str, Tensor]:
+    """How many of the batch's samples have each head's label, int64 scalars."""
+    return {name: present.sum() for name, present in batch.present.items()}
+
+
+def masked_losses(
+    heads: Mapping[str, SoftmaxHead],
+    logits: Mapping[str, Tensor],
+    batch: Batch,
+    *,
+    weights: Mapping[str, float],
+    labelled: Mapping[str, Tensor] | None = None,
+) -> Losses:
+    """Each head's mean loss over the samples that have its label; a head without any adds exactly zero.
+
+    Where the batch is one process's share, `labelled` counts those of all shares: the means of all processes then add up to the
+    whole batch's.
+    """
+    labelled = count_labelled(batch) if labelled is None else labelled
     means = {}
     for name, values in logits.items():
         present = batch.present[name]
         per_sample = heads[name].loss(values, batch.targets[name])
         # where, not a product: an infinite loss of a masked sample must not become NaN.
-        labelled = torch.where(present, per_sample, per_sample.new_zeros(()))
-        means[name] = labelled.sum() / present.sum().clamp(min=1)
+        kept = torch.where(present, per_sample, per_sample.new_zeros(()))
+        means[name] = kept.sum() / labelled[name].clamp(min=1)
     total = torch.stack([means[name] * weights[name] for name in means]).sum()
     return Losses(total, means)

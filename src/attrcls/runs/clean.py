@@ -19,7 +19,19 @@ from attrcls.cleaning.verdicts import value_table, verdict_table
 from attrcls.data.cache import CACHE_SIZE, PixelCache, open_cache
 from attrcls.data.manifest import Manifest, OnError, build_manifest
 from attrcls.data.tables import read_table, write_table
-from attrcls.engine import Engine, advise_on_memory, in_float32, place, seed_everything, start_engine
+from attrcls.engine import (
+    Engine,
+    advise_on_memory,
+    in_float32,
+    notice_lost_processes,
+    of_first,
+    one_first,
+    place,
+    seed_everything,
+    share_of,
+    start_engine,
+    wait_for_all,
+)  # fmt: skip
 from attrcls.errors import UserError
 from attrcls.features.batches import FeatureBatches, standardise
 from attrcls.features.cache import default_cache
@@ -79,8 +91,9 @@ def run_clean(
     `full` keeps decoded pictures, up to `cache_size`.
     Raises:
         UserError: anything in the task, cards, data or arguments is wrong, or cleanlab is wanted and not installed.
-        AttrclsError: the disk is full, or memory ran out.
+        AttrclsError: the disk is full, memory ran out, or another process of this cleaning ended.
     """
+    fabric = start_engine(device=device, precision=precision)
     plan = load_plan(task, overrides=overrides, changes=changes, heads=heads)
     check_names(plan)
     full = plan.task.trunk.weights == "none" if full is None else full
@@ -89,26 +102,29 @@ def run_clean(
         if full:
             raise UserError(f"--method {method} works on a frozen trunk's features: leave --full out, or name trained --weights")
     where = Path(out or Path("runs") / f"clean-{plan.task.name}")
-    with open_run_folder(where, resume=resume, overwrite=overwrite, kind="cleaning") as folder:
-        if resume and folder.read_status().get("state") == "finished":
+    first = share_of(fabric).rank == 0
+    with notice_lost_processes(fabric), open_run_folder(where, resume=resume, overwrite=overwrite, kind="cleaning", writes=first) as folder:
+        if resume and of_first(fabric, folder.read_status).get("state") == "finished":
             check_same_specs(folder, specs_of(plan))
             return Cleaned(where, {}, read_table(where / "verdicts.csv", empty=True, escaped=True), {}, finished_before=True)
-        fabric = start_engine(device=device, precision=precision)
         pixels = open_cache(cache if full else None, cache_size)
-        prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit, cache=pixels)
+        folders = [data] if isinstance(data, str | Path) else data
+        prepared = of_first(fabric, lambda: prepare_data(plan, folders, on_error=on_error, limit=limit, cache=pixels))
         everything = prepared.manifest
         manifest = everything if all_splits else everything.of_split("train")
         config = {
             **specs_of(plan),
             "run": {"method": method, "full": full, "all_splits": all_splits, "limit": limit, "manifest": manifest_digest(everything)},
         }
-        if resume and not folder.gives_way and (folder.path / "config.yaml").exists():
+        if of_first(fabric, lambda: resume and not folder.gives_way and (folder.path / "config.yaml").exists()):
             check_same_run(folder, config)
         else:
             # Only now, when task and data are known to be good, does an earlier cleaning give way.
             folder.clear()
             folder.write_status({"state": "running", "kind": "cleaning"})
             folder.write_config(config)
+        # Now an earlier cleaning's checkpoints are gone for all.
+        wait_for_all(fabric)
         cleaning = _Cleaning(
             plan, manifest, fabric, cleaning_task(plan.task, full=full, heads=plan.task.heads), workers, folder, pixels,
             warn=prepared.warnings.append,
@@ -120,7 +136,8 @@ def run_clean(
             "task": f"{plan.found.name}, {len(manifest):,} rows audited ({'all splits' if all_splits else 'train split'})",
             "method": f"{method}, {'the whole network' if full else 'frozen trunk'}; {cleaning.loaded}",
         }
-        _write(folder, plan, prepared.roots, everything, audits, verdicts, manifest, constant=cleaning.constant, told=told, raw_cells=raw_cells)
+        if folder.writes:
+            _write(folder, plan, prepared.roots, everything, audits, verdicts, manifest, constant=cleaning.constant, told=told, raw_cells=raw_cells)
         # Not among what is written: a run names no folder of this machine.
         shown = {**told, "cache": pixels.told()} if pixels else told
         trouble = pixels.trouble() if pixels else "--cache is for --full: --fast keeps a frozen trunk's features" if cache else None
@@ -186,12 +203,13 @@ class _Cleaning:
     def by_features(self, method: Method, on_pictures: Callable[[int], Progress] | None) -> dict[str, HeadAudit]:
         """Heads on the frozen trunk's features."""
         seed_everything(self.task.seed)
-        network, self.loaded = build_network(self.plan.task, self._counts({}), weights=self.plan.task.trunk.weights)
-        place(network, self.fabric)
-        raw = trunk_features(
-            network, self.manifest, self.task.image, fabric=self.fabric, workers=self.workers, cache=default_cache(), on_start=on_pictures,
-            warn=self.warn,
-        )  # fmt: skip
+        with one_first(self.fabric):
+            network, self.loaded = build_network(self.plan.task, self._counts({}), weights=self.plan.task.trunk.weights)
+            place(network, self.fabric)
+            raw = trunk_features(
+                network, self.manifest, self.task.image, fabric=self.fabric, workers=self.workers, cache=default_cache(), on_start=on_pictures,
+                warn=self.warn,
+            )  # fmt: skip
         features = standardise(raw).to(self.fabric.device)
         self.fabric = in_float32(self.fabric)
         if method == "confident":
@@ -223,7 +241,8 @@ class _Cleaning:
 
     def _run_in_full(self, run: int, targets: dict[str, Ints]) -> dict[str, MarginSums]:
         task = self.task.model_copy(update={"seed": self._seed(run, runs=FULL_RUNS)})
-        network, self.loaded = build_network(task, self._counts(targets), weights=self.plan.task.trunk.weights)
+        with one_first(self.fabric):
+            network, self.loaded = build_network(task, self._counts(targets), weights=self.plan.task.trunk.weights)
         place(network, self.fabric)
         pin = self.fabric.device.type == "cuda"
         batches = labelled_batches(self.manifest.with_columns(**targets), self.plan, task, workers=self.workers, pin_memory=pin, cache=self.cache)

@@ -10,7 +10,7 @@ import pandas as pd
 from attrcls.data.cache import PixelCache
 from attrcls.data.loader import LabelledBatches
 from attrcls.data.manifest import Manifest
-from attrcls.engine import Engine, advise_on_memory, in_float32, precision_of
+from attrcls.engine import Engine, advise_on_memory, in_float32, of_first, precision_of
 from attrcls.model.description import describe_model, jsonable
 from attrcls.runs.batches import kept_views
 from attrcls.runs.folder import RunFolder
@@ -120,7 +120,7 @@ def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
     with advise_on_memory(advice):
         for step in fit(state, run.train, task=task, fabric=fabric):
             run.view.step(step)
-            rows += len(step.rows)
+            rows += step.samples
             means.add(step)
             if not step.ends_epoch:
                 continue
@@ -152,7 +152,7 @@ class _Means:
     def add(self, step: Step) -> None:
         self.total = self.total + step.loss
         for head, loss in step.losses.items():
-            present = step.present[head].sum()
+            present = step.labelled[head]
             self._sums[head] = self._sums[head] + loss * present
             self._counts[head] = self._counts[head] + present
 
@@ -164,22 +164,32 @@ def _end_epoch(run: TrainRun, row: dict[str, Any], *, seconds: float) -> None:
     """Validate, keep the weights when they are the best so far, and save what a resume needs."""
     task, state = run.plan.task, run.state
     validation = validate(state.scored_network, run.val, run.val_manifest, run.plan, fabric=run.fabric) if run.val else None
-    row |= validation.row(task) if validation else {}
+    if validation:
+        # Different machines may round differently, and all must stop at the same epoch.
+        row |= of_first(run.fabric, lambda: validation.row(task))
     score = row.get(task.monitor, float("nan"))
     best = is_better(task.monitor, score, state.best_score)
     state.history.append(row)
     if best:
         state.best_epoch, state.best_score = state.epoch, score
-        save_checkpoint(state, run.folder.best_checkpoint)
+    if run.folder.writes:
+        _write_epoch(run, row, validation, best=best, seconds=seconds)
     if best or task.keep == "last":
-        _keep_model(run, row, validation)
-    save_checkpoint(state, run.folder.last_checkpoint)
-    _record_progress(run, seconds=seconds)
+        run.kept = validation
     if run.tracker:
         run.tracker.log_epoch(row)
     run.view.epoch(row, best=best)
     if run.cache and (trouble := run.cache.trouble()):
         run.view.warn(trouble)
+
+
+def _write_epoch(run: TrainRun, row: Mapping[str, Any], validation: Validation | None, *, best: bool, seconds: float) -> None:
+    if best:
+        save_checkpoint(run.state, run.folder.best_checkpoint)
+    if best or run.plan.task.keep == "last":
+        _write_model(run, row, validation)
+    save_checkpoint(run.state, run.folder.last_checkpoint)
+    _record_progress(run, seconds=seconds)
 
 
 def _record_progress(run: TrainRun, *, seconds: float) -> None:
@@ -205,14 +215,13 @@ def is_better(monitor: str, score: float, best: float | None) -> bool:
     return score < best if monitor.endswith("loss") else score > best
 
 
-def _keep_model(run: TrainRun, row: Mapping[str, Any], validation: Validation | None) -> None:
+def _write_model(run: TrainRun, row: Mapping[str, Any], validation: Validation | None) -> None:
     train = run.prepared.manifest.of_split("train")
     scores = jsonable({key: value for key, value in row.items() if "/" in key})
     description = describe_model(
         run.plan, fallback=most_frequent(train, run.plan), precision=precision_of(run.fabric), epoch=run.state.epoch, scores=scores
     )
     save_model(run.state.scored_network, description.model_dump(mode="json"), run.folder.model)
-    run.kept = validation
     if validation:
         run.folder.write_table("validation.csv", validation.table())
 

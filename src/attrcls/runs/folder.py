@@ -38,9 +38,10 @@ class _PlainDumper(yaml.SafeDumper):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths and small files of one run."""
+    """Paths and small files of one run. Of several processes one `writes`; in the others, writing does nothing."""
 
     path: Path
+    writes: bool = True
 
     @property
     def model(self) -> Path:
@@ -63,7 +64,8 @@ class RunFolder:
 
     def drop_checkpoints(self) -> None:
         """Remove what only a resume needs."""
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        if self.writes:
+            shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
 
     def read_status(self) -> dict[str, Any]:
         """`status.json`, or an empty mapping where there is none.
@@ -85,7 +87,8 @@ class RunFolder:
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """Replace `status.json`."""
-        write_json(self.path / "status.json", {"format_version": RUN_FORMAT_VERSION, **status})
+        if self.writes:
+            write_json(self.path / "status.json", {"format_version": RUN_FORMAT_VERSION, **status})
 
     @property
     def gives_way(self) -> bool:
@@ -105,7 +108,12 @@ class RunFolder:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Replace `config.yaml`."""
-        write_text(self.path / "config.yaml", yaml.dump(dict(config), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True))
+        self.write_lines("config.yaml", yaml.dump(dict(config), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True))
+
+    def write_lines(self, name: str, text: str) -> None:
+        """Replace a text file of the run."""
+        if self.writes:
+            write_text(self.path / name, text)
 
     def clear(self) -> None:
         """Empty the folder of an earlier run. A kill meanwhile leaves a run to replace, and none that looks finished.
@@ -113,6 +121,8 @@ class RunFolder:
         Raises:
             AttrclsError: the disk does not let a file be removed.
         """
+        if not self.writes:
+            return
         if self.read_status():
             self.write_status({"state": _BEING_REPLACED})
         try:
@@ -128,18 +138,24 @@ class RunFolder:
 
     def write_table(self, name: str, table: pd.DataFrame, *, raw: bool = False) -> None:
         """Replace a table of the run; what is read again is not `raw`."""
-        write_table(table, self.path / name, raw=raw)
+        if self.writes:
+            write_table(table, self.path / name, raw=raw)
 
 
 @contextlib.contextmanager
-def open_run_folder(path: Path, *, resume: bool, overwrite: bool, kind: Literal["training", "cleaning"] = "training") -> Iterator[RunFolder]:
-    """The run directory to be, held against other processes: a new one, or the one to resume (of the same kind) or to replace.
+def open_run_folder(
+    path: Path, *, resume: bool, overwrite: bool, kind: Literal["training", "cleaning"] = "training", writes: bool = True
+) -> Iterator[RunFolder]:
+    """The run directory to be, held against other commands: a new one, or the one to resume (of the same kind) or to replace.
 
-    Nothing in it is written or removed yet.
+    Nothing in it is written or removed yet. A process that does not write leaves holding and checking it to the one that does.
     Raises:
         UserError: it holds a run and neither flag is given, it holds other files, or another process writes into it.
         AttrclsError: it cannot be written.
     """
+    if not writes:
+        yield RunFolder(path, writes=False)
+        return
     before = RunFolder(path).read_status() if resume and path.is_dir() and not RunFolder(path).gives_way else {}
     found = before.get("kind", "training")
     if before and found != kind:

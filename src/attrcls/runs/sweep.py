@@ -15,7 +15,7 @@ from torch import nn
 from attrcls.combine import combiner_for
 from attrcls.data.loader import LabelledBatches
 from attrcls.data.manifest import Manifest
-from attrcls.engine import Engine, in_float32
+from attrcls.engine import Engine, in_float32, of_first, share_of
 from attrcls.errors import UserError
 from attrcls.model.network import Network
 from attrcls.runs.epochs import TrainView, is_better
@@ -25,7 +25,7 @@ from attrcls.task import Plan, Task
 from attrcls.training.loop import TrainState, fit
 from attrcls.training.optim import build_ema, make_optimiser
 from attrcls.training.score import Scored, score_batches
-from attrcls.types import Batch
+from attrcls.types import Batch, Share
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ def sweep_rates(
     for step in fit(state, _ForCopies(train, names), task=copies, fabric=fabric):
         if not step.ends_epoch:
             continue
-        scored = score_batches(state.scored_network, _copied(val.in_order(), names), fabric=fabric)
+        scored = score_batches(state.scored_network, _copied(val.in_order(share_of(fabric)), names), fabric=fabric)
         for place, (trial, rate) in enumerate(zip(trials, rates, strict=True)):
             trial.end_epoch({"lr": rate, "epoch": step.epoch + 1, **_scores(scored, place, val_manifest, plan)}, task)
         advance(len(rates))
     table = pd.DataFrame([trial.row for trial in trials])
-    return Sweep(_best(table, task), table)
+    return of_first(fabric, lambda: Sweep(_best(table, task), table))
 
 
 @dataclass
@@ -142,8 +142,8 @@ class _ForCopies:
         self._names = names
         self.steps_per_epoch = batches.steps_per_epoch
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        return _copied(self._batches.epoch(epoch), self._names)
+    def epoch(self, epoch: int, share: Share) -> Iterator[Batch]:
+        return _copied(self._batches.epoch(epoch, share), self._names)
 
 
 def _copied(batches: Iterator[Batch], names: Mapping[str, str]) -> Iterator[Batch]:

@@ -10,9 +10,8 @@ from typing import Any
 from attrcls.data.cache import CACHE_SIZE, PixelCache, open_cache
 from attrcls.data.loader import LabelledBatches, default_workers
 from attrcls.data.manifest import Manifest, OnError
-from attrcls.engine import Engine, place, precision_of, seed_everything, start_engine
+from attrcls.engine import Engine, notice_lost_processes, of_first, one_first, place, precision_of, seed_everything, share_of, start_engine
 from attrcls.errors import AttrclsError, UserError
-from attrcls.files import write_text
 from attrcls.model.description import library_versions
 from attrcls.model.network import Network, build_network
 from attrcls.report import write_model_card
@@ -64,27 +63,31 @@ def run_train(
     `cache` is a folder in which decoded pictures are kept, up to `cache_size`; it changes no result.
     Raises:
         UserError: anything in the task, cards, data or arguments is wrong.
-        AttrclsError: the disk is full, memory ran out, or training diverged.
+        AttrclsError: the disk is full, memory ran out, training diverged, or another process of this training ended.
     """
+    fabric = start_engine(device=device, precision=precision)
     plan = load_plan(task, overrides=overrides, changes=changes, heads=heads)
     check_names(plan)
-    with open_run_folder(Path(out or Path("runs") / plan.task.name), resume=resume, overwrite=overwrite) as folder:
-        if resume and folder.read_status().get("state") == "finished":
+    first = share_of(fabric).rank == 0
+    where = Path(out or Path("runs") / plan.task.name)
+    with notice_lost_processes(fabric), open_run_folder(where, resume=resume, overwrite=overwrite, writes=first) as folder:
+        if resume and of_first(fabric, folder.read_status).get("state") == "finished":
             check_same_specs(folder, specs_of(plan))
             return folder.path
-        fabric = start_engine(device=device, precision=precision)
         pixels = open_cache(cache, cache_size)
-        prepared = prepare_data(plan, [data] if isinstance(data, str | Path) else data, on_error=on_error, limit=limit, cache=pixels)
+        folders = [data] if isinstance(data, str | Path) else data
+        prepared = of_first(fabric, lambda: prepare_data(plan, folders, on_error=on_error, limit=limit, cache=pixels))
         decided = decide_labels(prepared, Path(decisions), heads=list(plan.task.heads), limited=limit is not None) if decisions else None
         if decided:
             prepared = decided.prepared
         # A resumed run's weights come from its checkpoint: the file that gave the first ones may be gone.
-        resumes = resume and not folder.gives_way and folder.last_checkpoint.exists()
+        resumes = of_first(fabric, lambda: resume and not folder.gives_way and folder.last_checkpoint.exists())
         if resume and not resumes and folder.read_status().get("epochs_done", 0):
             raise UserError(f"--resume: {folder.last_checkpoint} is missing, though epochs were done; train anew with --overwrite")
         if plan.task.optimiser.sweep:
             check_sweep(plan, views=kept_views(plan, prepared.manifest.of_split("train")), val_rows=len(prepared.manifest.of_split("val")))
-        state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
+        with one_first(fabric):
+            state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
         balance = balance_train(plan, prepared.manifest)
         config = _resolved_config(plan, prepared, fabric, weights_loaded=loaded, limit=limit, decisions=decided)
         facts = {**_facts(plan, prepared, fabric), "decisions": decided.summary if decided else None}
@@ -93,10 +96,11 @@ def run_train(
             load_checkpoint(state, folder.last_checkpoint)
             place(state.network, fabric)
             loaded = f"resumed after epoch {state.epoch}"
-        view = view or Silent()
-        train, val = _build_batches(
-            plan, prepared, balance, state.network, fabric, workers=default_workers() if workers is None else workers, cache=pixels, view=view
-        )
+        view = view if view and first else Silent()
+        with one_first(fabric):
+            train, val = _build_batches(
+                plan, prepared, balance, state.network, fabric, workers=default_workers() if workers is None else workers, cache=pixels, view=view
+            )
         sweep = None
         if plan.task.optimiser.sweep and val:
             rows = prepared.manifest.of_split("val")
@@ -113,8 +117,8 @@ def run_train(
                 folder.write_table("balance.csv", balance.table())
             if sweep and sweep.table is not None:
                 folder.write_table("sweep.csv", sweep.table)
-            write_text(
-                folder.path / "skipped.txt",
+            folder.write_lines(
+                "skipped.txt",
                 "".join(f"{without_places(str(problem), known=prepared.roots.values())}\n" for problem in prepared.skipped),
             )
         remember_places(config["run"]["manifest"], prepared.roots)
@@ -130,7 +134,7 @@ def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping
         before = {"seconds": 0.0, **run.folder.read_status()}
         before.pop("format_version", None)
         run.folder.write_status({**before, **run.facts, "state": "running", "finished": None, "epochs_done": run.state.epoch, "message": None})
-        if wandb_project:
+        if wandb_project and run.folder.writes:
             run.tracker = Tracker(
                 project=wandb_project,
                 name=run.folder.path.resolve().name,
@@ -140,8 +144,10 @@ def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping
                 system=wandb_system,
             )
             run.state.tracking_id = run.tracker.run_id
-        run_epochs(run, told=told)
-        write_model_card(run.folder.path)
+        with notice_lost_processes(run.fabric):
+            run_epochs(run, told=told)
+        if run.folder.writes:
+            write_model_card(run.folder.path)
         record_end(run.folder, state="finished", message=None)
         failed = False
     except BaseException as error:

@@ -9,7 +9,7 @@ from attrcls.combine import Combiner, combiner_for
 from attrcls.data.loader import LabelledBatches
 from attrcls.data.manifest import Manifest
 from attrcls.data.rows import BOX_COLUMNS
-from attrcls.engine import Engine
+from attrcls.engine import Engine, share_of
 from attrcls.model.network import Network
 from attrcls.task import Plan, Task
 from attrcls.training.metrics import score_all
@@ -55,8 +55,8 @@ class Validation:
 
 
 def validate(network: Network, batches: LabelledBatches, manifest: Manifest, plan: Plan, *, fabric: Engine) -> Validation:
-    """Score the validation rows with the network as it is."""
-    return Validation(score_batches(network, batches.in_order(), fabric=fabric), manifest, combiner_for(plan))
+    """Score the validation rows with the network as it is, each process its share of them."""
+    return Validation(score_batches(network, batches.in_order(share_of(fabric)), fabric=fabric), manifest, combiner_for(plan))
 
 
 def split_table(manifest: Manifest, plan: Plan) -> pd.DataFrame:

@@ -7,12 +7,15 @@ from typing import Any, Protocol
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from attrcls.engine import Engine
+from attrcls.engine import Engine, set_up, share_of, summed
 from attrcls.errors import AttrclsError, UserError
-from attrcls.model.network import Network, masked_losses
+from attrcls.model.network import Network, count_labelled, masked_losses
 from attrcls.task import Task
 from attrcls.training.optim import learning_rate_factor, set_learning_rates
-from attrcls.types import Batch, Step
+from attrcls.types import Batch, Share, Step
+
+# Beside the heads' names, none of which is blank.
+_TOTAL = ""
 
 
 class EpochBatches(Protocol):
@@ -22,8 +25,8 @@ class EpochBatches(Protocol):
     def steps_per_epoch(self) -> int:
         """Batches per epoch; the same for each."""
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch, counted from 0."""
+    def epoch(self, epoch: int, share: Share) -> Iterator[Batch]:
+        """Of each batch of an epoch, counted from 0, this process's share."""
 
 
 @dataclass
@@ -52,28 +55,36 @@ class TrainState:
 def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine) -> Iterator[Step]:
     """Train from `state.epoch` to the task's last epoch, yielding one Step per batch after the weights may have changed.
 
+    Where there are several processes, each runs its share of every batch, and all have the same weights after each update.
     The consumer owns `state` between Steps. Raises:
         UserError: a batch is too small for the trunk's BatchNorm.
     """
     weights = {head: spec.weight for head, spec in task.heads.items()}
     updates_per_epoch = -(-labelled.steps_per_epoch // task.optimiser.accumulate)
-    network, optimiser = fabric.setup(state.network, state.optimiser)
+    share = share_of(fabric)
+    state.network.set_trunk_frozen(task.trunk.freeze)
+    network, optimiser = set_up(state.network, state.optimiser, fabric, some_rest=state.epoch < task.trunk.freeze_epochs)
     while state.epoch < task.epochs:
         epoch = state.epoch
         state.network.set_trunk_frozen(task.trunk.freeze or epoch < task.trunk.freeze_epochs)
         network.train()
-        # Dropout's random numbers start anew each epoch from (seed, epoch), so that a resumed run repeats them.
-        torch.manual_seed(task.seed * 1_000_003 + epoch)
-        for index, batch in enumerate(labelled.epoch(epoch)):
+        # Dropout's random numbers start anew each epoch from (seed, epoch, process), so that a resumed run repeats them.
+        torch.manual_seed(task.seed * 1_000_003 + epoch + (share.rank << 52))
+        for index, batch in enumerate(labelled.epoch(epoch, share)):
             batch = batch.to(fabric.device)
             update = epoch * updates_per_epoch + index // task.optimiser.accumulate
             factor = learning_rate_factor(task.schedule, step=update, steps_per_epoch=updates_per_epoch, epochs=task.epochs)
             set_learning_rates(state.optimiser, factor)
-            logits = _forward(network, batch)
-            losses = masked_losses(state.network.heads, logits, batch, weights=weights)
-            if losses.total.requires_grad:
-                fabric.backward(losses.total / _batches_in_update(index, labelled.steps_per_epoch, task.optimiser.accumulate))
-            if (index + 1) % task.optimiser.accumulate == 0 or index + 1 == labelled.steps_per_epoch:
+            updates = (index + 1) % task.optimiser.accumulate == 0 or index + 1 == labelled.steps_per_epoch
+            counts = summed(count_labelled(batch), fabric)
+            with fabric.no_backward_sync(network, enabled=not updates):
+                logits = _forward(network, batch)
+                losses = masked_losses(state.network.heads, logits, batch, weights=weights, labelled=counts)
+                if losses.total.requires_grad:
+                    # Gradients are averaged over the processes, and what each adds to the whole batch's mean is to be summed.
+                    parts = _batches_in_update(index, labelled.steps_per_epoch, task.optimiser.accumulate) / share.processes
+                    fabric.backward(losses.total / parts)
+            if updates:
                 if task.optimiser.clip_norm:
                     fabric.clip_gradients(network, optimiser, max_norm=task.optimiser.clip_norm, error_if_nonfinite=False)
                 optimiser.step()
@@ -81,16 +92,20 @@ def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine
                 if state.ema is not None:
                     state.ema.update_parameters(state.network)
             if index + 1 == labelled.steps_per_epoch:
+                _share_statistics(state, fabric)
                 state.epoch = epoch + 1
+            reported = summed({**losses.heads, _TOTAL: losses.total}, fabric)
             yield Step(
                 epoch=epoch,
                 index=index,
                 steps_in_epoch=labelled.steps_per_epoch,
                 rows=batch.rows,
                 logits={head: values.detach() for head, values in logits.items()},
-                losses={head: value.detach() for head, value in losses.heads.items()},
+                losses={head: reported[head] for head in losses.heads},
                 present=batch.present,
-                loss=losses.total.detach(),
+                labelled=counts,
+                samples=len(batch.rows) * share.processes,
+                loss=reported[_TOTAL],
                 learning_rate=state.optimiser.param_groups[-1]["lr"],
             )
 
@@ -115,6 +130,22 @@ def _forward(network: Any, batch: Batch) -> dict[str, torch.Tensor]:
             "a batch of one picture this small is not enough for the trunk's BatchNorm; use --batch-size 2 or more, a larger image.px, or --freeze"
         ) from error
     return logits
+
+
+def _share_statistics(state: TrainState, fabric: Engine) -> None:
+    """Give all processes the mean of their BatchNorm statistics, and of their averages of them.
+
+    Each is a weighted sum over batches with the same weights in every process, so that the mean at the end of an epoch is what it would be had
+    they been averaged after every step.
+    """
+    if share_of(fabric).processes == 1:
+        return
+    norms = (name for name, module in state.network.named_modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and module.training)
+    for name in norms:
+        for network in dict.fromkeys((state.network, state.scored_network)):
+            kept = {key: value for key, value in network.get_submodule(name).named_buffers() if value.is_floating_point()}
+            for key, total in summed(kept, fabric).items():
+                kept[key].copy_(total / share_of(fabric).processes)
 
 
 def _batches_in_update(index: int, steps_per_epoch: int, accumulate: int) -> int:

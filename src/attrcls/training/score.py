@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from attrcls.engine import Engine
+from attrcls.engine import Engine, summed
 from attrcls.model.network import Network, masked_losses
 from attrcls.types import Batch
 
@@ -25,20 +25,26 @@ class Scored:
 
 
 def score_batches(network: Network, batches: Iterator[Batch], *, fabric: Engine) -> Scored:
-    """Run the network in eval mode over all batches."""
+    """Run the network in eval mode over all batches: every row once, or each process's share of them; all processes get all scores."""
     network.eval()
-    probabilities: dict[str, list[npt.NDArray[np.float32]]] = {head: [] for head in network.heads}
-    sums = dict.fromkeys(network.heads, 0.0)
-    counts = dict.fromkeys(network.heads, 0)
+    rows: list[torch.Tensor] = [torch.zeros(0, dtype=torch.int64)]
+    probabilities: dict[str, list[torch.Tensor]] = {head: [torch.zeros(0, each.outputs)] for head, each in network.heads.items()}
+    sums = {head: torch.zeros(2, dtype=torch.float64) for head in network.heads}
     with torch.inference_mode(), fabric.autocast():
         for batch in batches:
             batch = batch.to(fabric.device)
             logits = network(batch.images)
             losses = masked_losses(network.heads, logits, batch, weights=dict.fromkeys(network.heads, 1.0))
+            rows.append(batch.rows.cpu())
             for head, values in logits.items():
                 present = int(batch.present[head].sum())
-                sums[head] += float(losses.heads[head]) * present
-                counts[head] += present
-                probabilities[head].append(network.heads[head].probabilities(values).cpu().numpy())
-    joined = {head: np.concatenate(parts) for head, parts in probabilities.items()}
-    return Scored(joined, {head: sums[head] / counts[head] if counts[head] else float("nan") for head in sums})
+                sums[head] += torch.tensor([float(losses.heads[head]) * present, present], dtype=torch.float64)
+                probabilities[head].append(network.heads[head].probabilities(values).cpu())
+    own = torch.cat(rows)
+    total = int(summed({"rows": torch.tensor(len(own))}, fabric)["rows"])
+    # Every row is one process's: zeros are added to it.
+    placed = {head: torch.zeros(total, parts[0].shape[1]).index_copy(0, own, torch.cat(parts)) for head, parts in probabilities.items()}
+    joined = summed(placed, fabric)
+    losses_and_counts = {head: values.tolist() for head, values in summed(sums, fabric).items()}
+    means = {head: loss / count if count else float("nan") for head, (loss, count) in losses_and_counts.items()}
+    return Scored({head: values.numpy() for head, values in joined.items()}, means)
