@@ -125,10 +125,11 @@ def notice_lost_processes(fabric: Fabric) -> Iterator[None]:
         return
     try:
         yield
-    except (RuntimeError, AttrclsError) as error:
+    except (RuntimeError, AttrclsError, KeyboardInterrupt) as error:
         # The launcher ends the others when one has ended; what is being written is written to its end.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        if isinstance(error, AttrclsError) or not (isinstance(error, distributed.DistError) or any(word in str(error) for word in _LOST)):
+        lost = isinstance(error, distributed.DistError) or any(word in str(error) for word in _LOST)
+        if not isinstance(error, RuntimeError) or not lost:
             raise
         raise AttrclsError(_lost(fabric.global_rank, fabric.world_size)) from error
 

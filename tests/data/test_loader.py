@@ -10,6 +10,7 @@ from attrcls.data.loader import DecodedLoader, LabelledBatches, PictureDataset, 
 from attrcls.data.manifest import Manifest, build_manifest
 from attrcls.errors import UserError
 from attrcls.task import load_plan
+from attrcls.types import Share
 
 
 @pytest.fixture
@@ -143,3 +144,21 @@ def test_only_repeats_of_a_row_take_the_recipe_for_repeats(manifest):
     plain = torch.cat([batch.images for batch in make_batches(manifest.take(np.arange(4)), recipe="none").in_order()])
     for row in range(4):
         assert [torch.equal(image, plain[row]) for image in images[rows == row]].count(True) == 1
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_the_very_batches_of_one(manifest, processes):
+    batches = make_batches(manifest, batch_size=7)
+    shared = [list(batches.epoch(1, Share(rank, processes))) for rank in range(processes)]
+    for index, whole in enumerate(batches.epoch(1)):
+        for rank in range(processes):
+            assert torch.equal(shared[rank][index].rows, whole.rows[rank::processes])
+            assert torch.equal(shared[rank][index].images, whole.images[rank::processes])
+
+
+def test_a_process_without_a_share_of_a_batch_gets_a_sample_without_labels_and_scores_nothing(manifest):
+    batches = make_batches(manifest.take(np.arange(2)), batch_size=2)
+    (batch,) = batches.epoch(0, Share(2, 3))
+    assert len(batch.rows) == len(batch.images) == 1
+    assert not any(present.any() for present in batch.present.values())
+    assert list(batches.in_order(Share(2, 3))) == []

@@ -59,6 +59,23 @@ def test_a_head_with_no_label_in_a_batch_adds_exactly_zero_and_no_gradient():
     assert not torch.isnan(losses.total)
 
 
+def test_shares_of_a_batch_add_up_to_its_mean_where_the_labels_of_all_are_counted():
+    logits, targets = torch.randn(5, 2, generator=torch.Generator().manual_seed(0)), [0, -1, 1, 1, -1]
+    whole = masked_losses(make_heads("a"), {"a": logits}, make_batch({"a": targets}), weights={"a": 2.0})
+    parts = [
+        masked_losses(make_heads("a"), {"a": logits[part]}, make_batch({"a": targets[part]}), weights={"a": 2.0}, labelled={"a": torch.tensor(3)})
+        for part in (slice(0, 2), slice(2, 4), slice(4, 5))
+    ]
+    assert sum(part.total.item() for part in parts) == pytest.approx(whole.total.item())
+
+
+def test_frozen_batchnorm_stays_in_eval_mode_while_the_trunk_learns(shared_squares):
+    plan = load_plan(str(shared_squares / "squares.task.yaml"), overrides=["trunk.freeze_bn=true", "trunk.name=shufflenet_v2_x0_5"])
+    network, _ = build_network(plan.task, {"colour": [1, 1, 1], "size": [1, 1]}, weights="none")
+    modes = {type(module).__name__: module.training for module in network.train().trunk.modules()}
+    assert (modes["BatchNorm2d"], modes["Conv2d"]) == (False, True)
+
+
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_a_loss_is_per_sample_and_its_gradient_is_that_of_finite_differences(name):
     loss = build_loss(name, LossContext(torch.tensor([5, 3, 2]), label_smoothing=0.1))

@@ -78,7 +78,7 @@ class EpochLines:
 
     def step(self, step: "Step") -> None:
         """Move the bar."""
-        self._rows_seen += len(step.rows)
+        self._rows_seen += step.samples
         self._steps_seen += 1
         if self._progress is None or self._bar is None:
             return

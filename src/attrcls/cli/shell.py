@@ -54,8 +54,7 @@ def reported(command: CommandT) -> CommandT:
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             launch = find_launch()
-            if launch and launch.rank:
-                out.quiet = err.quiet = True
+            out.quiet = err.quiet = launch is not None and launch.rank > 0
             return command(*args, **kwargs)
         except AttrclsError as error:
             raise typer.Exit(tell_end(str(error), error.exit_code)) from None

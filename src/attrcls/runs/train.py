@@ -121,7 +121,8 @@ def run_train(
                 "skipped.txt",
                 "".join(f"{without_places(str(problem), known=prepared.roots.values())}\n" for problem in prepared.skipped),
             )
-        remember_places(config["run"]["manifest"], prepared.roots)
+        if folder.writes:
+            remember_places(config["run"]["manifest"], prepared.roots)
         run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view, pixels)
         _train_to_the_end(run, told=_told(run, loaded, balance, sweep), config=config, wandb_project=wandb_project, wandb_system=wandb_system)
         return folder.path

@@ -127,7 +127,8 @@ def _forward(network: Any, batch: Batch) -> dict[str, torch.Tensor]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise UserError(
-            "a batch of one picture this small is not enough for the trunk's BatchNorm; use --batch-size 2 or more, a larger image.px, or --freeze"
+            "a batch of one picture this small (of several processes, one's share) is not enough for the trunk's BatchNorm; "
+            "use --batch-size 2 or more for each process, a larger image.px, or --freeze"
         ) from error
     return logits
 
