@@ -17,7 +17,15 @@ BatchSize = Annotated[int, typer.Option(help="pictures per batch")]
 Workers = Annotated[int | None, typer.Option(min=0, help="processes that decode [default: one per core]")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
 RawCells = Annotated[bool, typer.Option("--raw-cells", help="write no ' before text that a spreadsheet would run (= + - @)")]
-Cache = Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="keep decoded pictures here, for later epochs and runs")]
+# A text: a path would forget that ./device is no device.
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR|device",
+        help="keep decoded pictures in a folder, for later epochs and runs; device keeps all on --device, if they fit (a folder so named: ./device)",
+    ),
+]
 CacheSize = Annotated[str, typer.Option(help="how large --cache may grow, such as 500MB")]
 Precision = Annotated[str, typer.Option(help="auto, 32 or bf16")]
 InferenceEngine = Annotated[

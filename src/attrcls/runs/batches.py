@@ -1,10 +1,12 @@
 """A manifest's rows as labelled batches, the way a task wants its pictures, or as a frozen trunk's features of them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from attrcls.data.augment import Augmenter
-from attrcls.data.cache import PixelCache
+from attrcls.data.cache import PixelCache, open_cache
+from attrcls.data.device_cache import DeviceCache, device_pictures
 from attrcls.data.loader import DecodedLoader, DrawSource, LabelledBatches, PictureDataset, default_workers, pictures_of
 from attrcls.data.manifest import Manifest
 from attrcls.engine import Engine
@@ -19,6 +21,17 @@ from attrcls.task import Plan, Task
 _MOST_VIEWS = 1_000_000
 
 
+def chosen_cache(cache: str | Path | None, size: str, fabric: Engine) -> PixelCache | DeviceCache | None:
+    """What `--cache` names: the engine's device by the text `device`, else a folder; a folder of that name is `./device`.
+
+    Raises:
+        UserError: no folder that can be written, or `size` is none.
+    """
+    on_device = cache == "device"
+    folder = open_cache(None if on_device else cache, size)
+    return DeviceCache(fabric.device) if on_device else folder
+
+
 def labelled_batches(
     manifest: Manifest,
     plan: Plan,
@@ -28,15 +41,26 @@ def labelled_batches(
     balance: TrainBalance | None = None,
     workers: int | None = None,
     pin_memory: bool = False,
-    cache: PixelCache | None = None,
+    cache: PixelCache | DeviceCache | None = None,
+    on_pictures: Callable[[int], Progress] | None = None,
 ) -> LabelledBatches:
-    """Batches of a manifest under `recipe`, by default the task's own; cards in the ratios that the plan gives them."""
+    """Batches of a manifest under `recipe`, by default the task's own; cards in the ratios that the plan gives them.
+
+    With a `DeviceCache` pictures are decoded now, which `on_pictures` is told of.
+    Raises:
+        UserError: they do not fit on the device, or a recipe cannot be done there.
+    """
     pictures = pictures_of(manifest, task.image)
-    reader = cache.keep(pictures) if cache else pictures
+    recipe = task.augment if recipe is None else recipe
     repeat_recipe = task.balance.repeat_augment if balance and task.balance else None
+    workers = default_workers() if workers is None else workers
+    if isinstance(cache, DeviceCache):
+        source = device_pictures(pictures, cache, recipe, px=task.image.px, repeat_recipe=repeat_recipe, workers=workers, on_start=on_pictures)
+        return _labelled(manifest, source, plan, task, balance)
+    reader = cache.keep(pictures) if cache else pictures
     repeat_augmenter = None if repeat_recipe is None else Augmenter(repeat_recipe, px=task.image.px)
-    dataset = PictureDataset(reader, Augmenter(task.augment if recipe is None else recipe, px=task.image.px), repeat_augmenter=repeat_augmenter)
-    loader = DecodedLoader(dataset, workers=default_workers() if workers is None else workers, pin_memory=pin_memory)
+    dataset = PictureDataset(reader, Augmenter(recipe, px=task.image.px), repeat_augmenter=repeat_augmenter)
+    loader = DecodedLoader(dataset, workers=workers, pin_memory=pin_memory)
     return _labelled(manifest, loader, plan, task, balance)
 
 

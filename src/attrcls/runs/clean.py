@@ -16,7 +16,8 @@ from attrcls.cleaning.mended import mended_table
 from attrcls.cleaning.observe import FAST_RUNS, FULL_RUNS, FULL_UNCOUNTED_EPOCHS, cleaning_task, counts_of, linear_network, observe
 from attrcls.cleaning.roles import Ints, Units
 from attrcls.cleaning.verdicts import value_table, verdict_table
-from attrcls.data.cache import CACHE_SIZE, PixelCache, open_cache
+from attrcls.data.cache import CACHE_SIZE, PixelCache
+from attrcls.data.device_cache import DeviceCache
 from attrcls.data.manifest import Manifest, OnError, build_manifest
 from attrcls.data.tables import read_table, write_table
 from attrcls.engine import (
@@ -38,7 +39,7 @@ from attrcls.features.cache import default_cache
 from attrcls.features.extract import Progress, trunk_features
 from attrcls.model.network import build_network
 from attrcls.report.review import write_review
-from attrcls.runs.batches import labelled_batches
+from attrcls.runs.batches import chosen_cache, labelled_batches
 from attrcls.runs.folder import RunFolder, open_run_folder
 from attrcls.runs.prepare import check_names, prepare_data, resolve_roots, split_rows
 from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
@@ -88,7 +89,7 @@ def run_clean(
     `full` trains the whole network instead of heads on frozen features; None means: where the trunk has no weights.
     `resume` goes on after the last finished epoch of `full`; features that were computed are found again anyway. `raw_cells`
     leaves cells that a spreadsheet would run as they are in `aum_values.csv` and the cleaned table. `cache` is a folder in which
-    `full` keeps decoded pictures, up to `cache_size`.
+    `full` keeps decoded pictures, up to `cache_size`, or the text `device`, as of `run_train`.
     Raises:
         UserError: anything in the task, cards, data or arguments is wrong, or cleanlab is wanted and not installed.
         AttrclsError: the disk is full, memory ran out, or another process of this cleaning ended.
@@ -107,7 +108,7 @@ def run_clean(
         if resume and of_first(fabric, folder.read_status).get("state") == "finished":
             check_same_specs(folder, specs_of(plan))
             return Cleaned(where, {}, read_table(where / "verdicts.csv", empty=True, escaped=True), {}, finished_before=True)
-        pixels = open_cache(cache if full else None, cache_size)
+        pixels = chosen_cache(cache if full else None, cache_size, fabric)
         folders = [data] if isinstance(data, str | Path) else data
         prepared = of_first(fabric, lambda: prepare_data(plan, folders, on_error=on_error, limit=limit, cache=pixels))
         everything = prepared.manifest
@@ -116,6 +117,8 @@ def run_clean(
             **specs_of(plan),
             "run": {"method": method, "full": full, "all_splits": all_splits, "limit": limit, "manifest": manifest_digest(everything)},
         }
+        if isinstance(pixels, DeviceCache):
+            config["run"]["cache"] = "device"
         if of_first(fabric, lambda: resume and not folder.gives_way and (folder.path / "config.yaml").exists()):
             check_same_run(folder, config)
         else:
@@ -130,7 +133,7 @@ def run_clean(
             warn=prepared.warnings.append,
         )  # fmt: skip
         with advise_on_memory("try --fast, a smaller --set image.px=…, or a smaller trunk"):
-            audits = cleaning.by_training() if full else cleaning.by_features(method, on_pictures)
+            audits = cleaning.by_training(on_pictures) if full else cleaning.by_features(method, on_pictures)
         verdicts = verdict_table(manifest, audits, plan.task.clean, constant=cleaning.constant)
         told = {
             "task": f"{plan.found.name}, {len(manifest):,} rows audited ({'all splits' if all_splits else 'train split'})",
@@ -187,7 +190,7 @@ class _Cleaning:
     task: Task
     workers: int | None
     folder: RunFolder
-    cache: PixelCache | None
+    cache: PixelCache | DeviceCache | None
     warn: Callable[[str], None]
     loaded: str = ""
 
@@ -220,9 +223,9 @@ class _Cleaning:
         confident = audit_by_confidence(features, self.manifest, self.units, self.task, fabric=self.fabric)
         return {head: join(audit, confident[head]) for head, audit in audits.items()}
 
-    def by_training(self) -> dict[str, HeadAudit]:
+    def by_training(self, on_pictures: Callable[[int], Progress] | None) -> dict[str, HeadAudit]:
         """The whole network, anew in each run."""
-        return self._watch(self._run_in_full, runs=FULL_RUNS)
+        return self._watch(lambda run, targets: self._run_in_full(run, targets, on_pictures), runs=FULL_RUNS)
 
     def _watch(self, train: Callable[[int, dict[str, Ints]], dict[str, MarginSums]], *, runs: int) -> dict[str, HeadAudit]:
         units, classes = self.units, {head: len(self.manifest.classes[head]) for head in self.task.heads}
@@ -239,13 +242,15 @@ class _Cleaning:
         batches = FeatureBatches(features, targets, batch_size=self.task.batch_size, seed=seed)
         return observe(network, batches, self.task, targets, fabric=self.fabric, grouped=self.constant)
 
-    def _run_in_full(self, run: int, targets: dict[str, Ints]) -> dict[str, MarginSums]:
+    def _run_in_full(self, run: int, targets: dict[str, Ints], on_pictures: Callable[[int], Progress] | None) -> dict[str, MarginSums]:
         task = self.task.model_copy(update={"seed": self._seed(run, runs=FULL_RUNS)})
         with one_first(self.fabric):
             network, self.loaded = build_network(task, self._counts(targets), weights=self.plan.task.trunk.weights)
         place(network, self.fabric)
         pin = self.fabric.device.type == "cuda"
-        batches = labelled_batches(self.manifest.with_columns(**targets), self.plan, task, workers=self.workers, pin_memory=pin, cache=self.cache)
+        batches = labelled_batches(
+            self.manifest.with_columns(**targets), self.plan, task, workers=self.workers, pin_memory=pin, cache=self.cache, on_pictures=on_pictures
+        )
         checkpoint = self.folder.cleaning_checkpoint(run)
         return observe(network, batches, task, targets, fabric=self.fabric, uncounted_epochs=FULL_UNCOUNTED_EPOCHS, checkpoint=checkpoint)
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from attrcls.data.cache import PixelCache
+from attrcls.data.device_cache import DeviceCache
 from attrcls.data.loader import LabelledBatches
 from attrcls.data.manifest import Manifest
 from attrcls.engine import Engine, advise_on_memory, in_float32, of_first, precision_of
@@ -85,7 +86,7 @@ class TrainRun:
     val: LabelledBatches | None
     facts: dict[str, Any]
     view: TrainView
-    cache: PixelCache | None = None
+    cache: PixelCache | DeviceCache | None = None
     tracker: Tracker | None = None
     kept: Validation | None = None
 

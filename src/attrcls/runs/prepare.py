@@ -11,6 +11,7 @@ from attrcls.combine import combiner_for
 from attrcls.data.augment import RECIPES, Augmenter
 from attrcls.data.cache import PixelCache
 from attrcls.data.check import find_unreadable
+from attrcls.data.device_cache import DeviceCache
 from attrcls.data.duplicates import Duplicates, find_duplicates, in_several_splits
 from attrcls.data.leaks import number_files, ties
 from attrcls.data.loader import pictures_of
@@ -37,7 +38,7 @@ class Prepared:
 
 
 def prepare_data(
-    plan: Plan, data: Sequence[str | Path], *, on_error: OnError = "stop", limit: int | None = None, cache: PixelCache | None = None
+    plan: Plan, data: Sequence[str | Path], *, on_error: OnError = "stop", limit: int | None = None, cache: PixelCache | DeviceCache | None = None
 ) -> Prepared:
     """Read the cards' tables, check every picture, split, and keep at most `limit` rows of each split.
 

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrcls.data.cache import CACHE_SIZE, PixelCache, open_cache
+from attrcls.data.cache import CACHE_SIZE, PixelCache
+from attrcls.data.device_cache import DeviceCache
 from attrcls.data.loader import LabelledBatches, default_workers
 from attrcls.data.manifest import Manifest, OnError
 from attrcls.engine import Engine, notice_lost_processes, of_first, one_first, place, precision_of, seed_everything, share_of, start_engine
@@ -16,7 +17,7 @@ from attrcls.model.description import library_versions
 from attrcls.model.network import Network, build_network
 from attrcls.report import write_model_card
 from attrcls.runs.balance import TrainBalance, balance_train
-from attrcls.runs.batches import frozen_batches, kept_views, labelled_batches
+from attrcls.runs.batches import chosen_cache, frozen_batches, kept_views, labelled_batches
 from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
 from attrcls.runs.folder import open_run_folder, record_end
@@ -60,7 +61,8 @@ def run_train(
     same by dotted key. `workers` decode in processes of their own; their number changes no result. `decisions` is a
     verdicts.csv or decisions.csv, applied to the train split only; the pictures stay, as unlabelled ones. With `wandb_project`
     the run is tracked; only with `wandb_system` is the tracker told of the machine, its user, program, packages and git remote.
-    `cache` is a folder in which decoded pictures are kept, up to `cache_size`; it changes no result.
+    `cache` is a folder in which decoded pictures are kept, up to `cache_size`, which changes no result; or the text `device`, which keeps
+    them on the device and augments them there, with other random numbers.
     Raises:
         UserError: anything in the task, cards, data or arguments is wrong.
         AttrclsError: the disk is full, memory ran out, training diverged, or another process of this training ended.
@@ -74,7 +76,7 @@ def run_train(
         if resume and of_first(fabric, folder.read_status).get("state") == "finished":
             check_same_specs(folder, specs_of(plan))
             return folder.path
-        pixels = open_cache(cache, cache_size)
+        pixels = chosen_cache(cache, cache_size, fabric)
         folders = [data] if isinstance(data, str | Path) else data
         prepared = of_first(fabric, lambda: prepare_data(plan, folders, on_error=on_error, limit=limit, cache=pixels))
         decided = decide_labels(prepared, Path(decisions), heads=list(plan.task.heads), limited=limit is not None) if decisions else None
@@ -90,6 +92,9 @@ def run_train(
             state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
         balance = balance_train(plan, prepared.manifest)
         config = _resolved_config(plan, prepared, fabric, weights_loaded=loaded, limit=limit, decisions=decided)
+        if isinstance(pixels, DeviceCache):
+            # Unlike a folder it changes what augmentation draws.
+            config["run"]["cache"] = "device"
         facts = {**_facts(plan, prepared, fabric), "decisions": decided.summary if decided else None}
         if resumes:
             check_same_run(folder, config)
@@ -182,7 +187,7 @@ def _build_batches(
     fabric: Engine,
     *,
     workers: int,
-    cache: PixelCache | None,
+    cache: PixelCache | DeviceCache | None,
     view: TrainView,
 ) -> tuple[LabelledBatches, LabelledBatches | None]:
     task, train, val = plan.task, prepared.manifest.of_split("train"), prepared.manifest.of_split("val")
@@ -192,11 +197,17 @@ def _build_batches(
             warn=prepared.warnings.append,
         )  # fmt: skip
         return kept(train, views=views, balance=balance), kept(val, views=1) if len(val) else None
-    pin = fabric.device.type == "cuda"
+    if isinstance(cache, DeviceCache):
+        # Both before either is decoded.
+        cache.require_room(len(train) + len(val), task.image.resize_px)
+    batches = partial(
+        labelled_batches, plan=plan, task=task, pin_memory=fabric.device.type == "cuda", cache=cache,
+        on_pictures=lambda total: view.waiting("decoding", total=total),
+    )  # fmt: skip
     return (
-        labelled_batches(train, plan, task, balance=balance, workers=workers, pin_memory=pin, cache=cache),
+        batches(train, balance=balance, workers=workers),
         # A few workers keep up with a forward pass over the validation rows; more would only hold memory.
-        labelled_batches(val, plan, task, recipe="none", workers=min(workers, 4), pin_memory=pin, cache=cache) if len(val) else None,
+        batches(val, recipe="none", workers=min(workers, 4)) if len(val) else None,
     )
 
 
