@@ -140,7 +140,7 @@ def _pixels(
             position, _, message = decoded.failures[0]
             path = manifest.frame["path"].iloc[int(decoded.rows[position])]
             raise UserError(f"{path}: {message}; it was readable before: `attrcls data` lists such files")
-        yield decoded.images.to(fabric.device)
+        yield decoded.images.to(fabric.device, non_blocking=True)
         if advance:
             advance(len(decoded.images))
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch.optim.swa_utils import AveragedModel
 
+from attrcls.data.prefetch import on_device
 from attrcls.engine import Engine, set_up, share_of, summed
 from attrcls.errors import AttrclsError, UserError
 from attrcls.model.network import Network, count_labelled, masked_losses
@@ -70,8 +71,7 @@ def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine
         network.train()
         # Dropout's random numbers start anew each epoch from (seed, epoch, process), so that a resumed run repeats them.
         torch.manual_seed(task.seed * 1_000_003 + epoch + (share.rank << 52))
-        for index, batch in enumerate(labelled.epoch(epoch, share)):
-            batch = batch.to(fabric.device)
+        for index, batch in enumerate(on_device(labelled.epoch(epoch, share), fabric.device)):
             update = epoch * updates_per_epoch + index // task.optimiser.accumulate
             factor = learning_rate_factor(task.schedule, step=update, steps_per_epoch=updates_per_epoch, epochs=task.epochs)
             set_learning_rates(state.optimiser, factor)

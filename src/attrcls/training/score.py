@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from attrcls.data.prefetch import on_device
 from attrcls.engine import Engine, summed
 from attrcls.model.network import Network, masked_losses
 from attrcls.types import Batch
@@ -31,8 +32,7 @@ def score_batches(network: Network, batches: Iterator[Batch], *, fabric: Engine)
     probabilities: dict[str, list[torch.Tensor]] = {head: [torch.zeros(0, each.outputs)] for head, each in network.heads.items()}
     sums = {head: torch.zeros(2, dtype=torch.float64) for head in network.heads}
     with torch.inference_mode(), fabric.autocast():
-        for batch in batches:
-            batch = batch.to(fabric.device)
+        for batch in on_device(batches, fabric.device):
             logits = network(batch.images)
             losses = masked_losses(network.heads, logits, batch, weights=dict.fromkeys(network.heads, 1.0))
             rows.append(batch.rows.cpu())
