@@ -31,6 +31,7 @@ def train(
     workers: Workers = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="compile the trunk with torch.compile: minutes at first, for long runs")] = False,
     cache: Cache = None,
     cache_size: CacheSize = "20GB",
     limit: Annotated[int | None, typer.Option(min=1, help="use at most so many rows of each split")] = None,
@@ -57,7 +58,7 @@ def train(
                 task, data=data, out=out_dir, heads=heads.split(",") if heads else (), overrides=overrides,
                 changes=changes, device=device, precision=precision,
                 workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite, decisions=decisions,
-                wandb_project=wandb, wandb_system=wandb_system, cache=cache, cache_size=cache_size, view=view,
+                wandb_project=wandb, wandb_system=wandb_system, cache=cache, cache_size=cache_size, compiled=compiled, view=view,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise typer.Exit(tell_end("interrupted; go on from the last finished epoch with the same command and --resume", INTERRUPTED)) from None

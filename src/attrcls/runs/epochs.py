@@ -19,6 +19,7 @@ from attrcls.runs.prepare import Prepared, most_frequent
 from attrcls.runs.validation import Validation, validate
 from attrcls.task import Plan
 from attrcls.training.checkpoint import save_checkpoint, save_model
+from attrcls.training.compiling import advise_on_compiling
 from attrcls.training.loop import TrainState, check_loss, fit
 from attrcls.training.metrics import confusion_matrix
 from attrcls.training.tracking import Tracker
@@ -118,7 +119,7 @@ def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
         "a smaller --set image.px=…, a smaller trunk, or --freeze; then run again with --overwrite"
     )
     fabric = in_float32(run.fabric) if kept_views(run.plan, run.prepared.manifest.of_split("train")) else run.fabric
-    with advise_on_memory(advice):
+    with advise_on_memory(advice), advise_on_compiling():
         for step in fit(state, run.train, task=task, fabric=fabric):
             run.view.step(step)
             rows += step.samples

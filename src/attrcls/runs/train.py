@@ -28,6 +28,7 @@ from attrcls.runs.sweep import Sweep, check_sweep, chosen_before, sweep_rates
 from attrcls.runs.validation import split_table
 from attrcls.task import Plan, load_plan
 from attrcls.training.checkpoint import load_checkpoint
+from attrcls.training.compiling import check_compiling, compile_trunk
 from attrcls.training.loop import TrainState
 from attrcls.training.optim import build_ema, build_optimiser, set_top_rate
 from attrcls.training.tracking import Tracker
@@ -53,6 +54,7 @@ def run_train(
     wandb_system: bool = False,
     cache: str | Path | None = None,
     cache_size: str = CACHE_SIZE,
+    compiled: bool = False,
     view: TrainView | None = None,
 ) -> Path:
     """Train a task and return its run directory.
@@ -62,10 +64,11 @@ def run_train(
     verdicts.csv or decisions.csv, applied to the train split only; the pictures stay, as unlabelled ones. With `wandb_project`
     the run is tracked; only with `wandb_system` is the tracker told of the machine, its user, program, packages and git remote.
     `cache` is a folder in which decoded pictures are kept, up to `cache_size`, which changes no result; or the text `device`, which keeps
-    them on the device and augments them there, with other random numbers.
+    them on the device and augments them there, with other random numbers. `compiled` runs the trunk through torch.compile, which changes
+    results by rounding alone.
     Raises:
         UserError: anything in the task, cards, data or arguments is wrong.
-        AttrclsError: the disk is full, memory ran out, training diverged, or another process of this training ended.
+        AttrclsError: the disk is full, memory ran out, training diverged, torch cannot compile here, or another process ended.
     """
     fabric = start_engine(device=device, precision=precision)
     plan = load_plan(task, overrides=overrides, changes=changes, heads=heads)
@@ -76,6 +79,8 @@ def run_train(
         if resume and of_first(fabric, folder.read_status).get("state") == "finished":
             check_same_specs(folder, specs_of(plan))
             return folder.path
+        if compiled:
+            check_compiling(fabric.device)
         pixels = chosen_cache(cache, cache_size, fabric)
         folders = [data] if isinstance(data, str | Path) else data
         prepared = of_first(fabric, lambda: prepare_data(plan, folders, on_error=on_error, limit=limit, cache=pixels))
@@ -128,6 +133,8 @@ def run_train(
             )
         if folder.writes:
             remember_places(config["run"]["manifest"], prepared.roots)
+        if compiled and not kept_views(plan, prepared.manifest.of_split("train")):
+            compile_trunk(state.network)
         run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view, pixels)
         _train_to_the_end(run, told=_told(run, loaded, balance, sweep), config=config, wandb_project=wandb_project, wandb_system=wandb_system)
         return folder.path
