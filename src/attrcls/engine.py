@@ -19,6 +19,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, distributed, nn
 
+from attrcls.data.machine import cores
 from attrcls.errors import AttrclsError, UserError
 from attrcls.launcher import Launch, find_launch
 from attrcls.types import Share
@@ -49,6 +50,8 @@ def start_engine(*, device: str = "auto", precision: str = "auto") -> Fabric:
         raise UserError(f"--precision: expected auto, 32 or bf16, found {precision!r}")
     if precision == "auto":
         precision = "bf16" if has_native_bf16(chosen) else "32"
+    # Torch counts a host's cores, also where a container may use the time of a few of them.
+    torch.set_num_threads(min(torch.get_num_threads(), cores()))
     if chosen.type == "cuda":
         # TF32 for what stays in float32: the same ranges, and 10 bits of mantissa, as bf16 autocast has fewer anyway.
         torch.set_float32_matmul_precision("high")

@@ -14,7 +14,7 @@ ImageRoot = Annotated[Path | None, typer.Option(help="where the table's pictures
 Encoding = Annotated[str | None, typer.Option(help="the table's encoding [default: UTF-8, then cp949]")]
 Balance = Annotated[str | None, typer.Option("--balance", metavar="HEADS", help="draw these heads' classes equally often, such as mask,age; or none")]
 BatchSize = Annotated[int, typer.Option(help="pictures per batch")]
-Workers = Annotated[int | None, typer.Option(min=0, help="processes that decode [default: one per core]")]
+Workers = Annotated[int | None, typer.Option(min=0, help="processes that decode [default: one per core, up to 16]")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
 RawCells = Annotated[bool, typer.Option("--raw-cells", help="write no ' before text that a spreadsheet would run (= + - @)")]
 # A text: a path would forget that ./device is no device.

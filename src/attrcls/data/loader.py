@@ -5,7 +5,6 @@ number of workers gives the same batches.
 """
 
 import itertools
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,13 +20,13 @@ from torch.utils.data import DataLoader, Dataset
 from attrcls.data.augment import Augmenter
 from attrcls.data.draws import draw_rows, expected_draws
 from attrcls.data.images import Box, read_image, resize_to
+from attrcls.data.machine import PREFETCH, cores, shared_memory, workers_for
 from attrcls.data.manifest import Manifest
 from attrcls.errors import ImageError, UserError
 from attrcls.launcher import find_launch
 from attrcls.task import ImageSpec
 from attrcls.types import MISSING, WHOLE, Batch, Share
 
-MAX_WORKERS = 16
 # Streams of randomness that share the task's seed.
 _ORDER_STREAM, _AUGMENT_STREAM = 0, 1
 
@@ -124,11 +123,13 @@ class PictureDataset(Dataset[Any]):
         return Decoded(torch.tensor([row for row, _ in items]), torch.from_numpy(images), failures)
 
 
-def default_workers() -> int:
-    """As many worker processes as this process may use cores, within reason; processes that a launcher started share the cores."""
+def default_workers(batch_bytes: int = 0) -> int:
+    """As many worker processes as this process may use cores, within reason, and as batches of so many bytes have room; processes
+    that a launcher started share both.
+    """
     launch = find_launch()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MAX_WORKERS, max(1, cores // (launch.per_machine if launch else 1)))
+    sharing = launch.per_machine if launch else 1
+    return workers_for(max(1, cores() // sharing), batch_bytes=batch_bytes * sharing, shared=shared_memory())
 
 
 class DecodedLoader:
@@ -144,7 +145,7 @@ class DecodedLoader:
             collate_fn=dataset.collate,
             num_workers=workers,
             persistent_workers=workers > 0,
-            prefetch_factor=4 if workers else None,
+            prefetch_factor=PREFETCH if workers else None,
             pin_memory=pin_memory,
             worker_init_fn=_start_worker,
             # Its own generator: by default a loader draws from torch's, and dropout would depend on when it did.

@@ -32,6 +32,11 @@ def chosen_cache(cache: str | Path | None, size: str, fabric: Engine) -> PixelCa
     return DeviceCache(fabric.device) if on_device else folder
 
 
+def batch_bytes(task: Task) -> int:
+    """What a task's batch of pictures takes."""
+    return task.batch_size * task.image.px**2 * 3
+
+
 def labelled_batches(
     manifest: Manifest,
     plan: Plan,
@@ -53,7 +58,7 @@ def labelled_batches(
     pictures = pictures_of(manifest, task.image)
     recipe = task.augment if recipe is None else recipe
     repeat_recipe = task.balance.repeat_augment if balance and task.balance else None
-    workers = default_workers() if workers is None else workers
+    workers = default_workers(batch_bytes(task)) if workers is None else workers
     if isinstance(cache, DeviceCache):
         source = device_pictures(pictures, cache, recipe, px=task.image.px, repeat_recipe=repeat_recipe, workers=workers, on_start=on_pictures)
         return _labelled(manifest, source, plan, task, balance)

@@ -113,8 +113,9 @@ def predict_rows(
 
     It is kept until the caller drops it, when the predictions are where they belong; with `resume` it is taken up again.
     """
+    largest = max(model.description.image.px for model in models)
     # A handful of pictures is read sooner than worker processes start.
-    workers = (default_workers() if workers is None else workers) if len(asked.paths) > batch_size else 0
+    workers = (default_workers(batch_size * largest**2 * 3) if workers is None else workers) if len(asked.paths) > batch_size else 0
     advance = started(len(asked.paths))
     fabric = runtime.fabric
     kept = kept_parts(default_cache(), models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, engine=runtime.engine)

@@ -17,7 +17,7 @@ from attrcls.model.description import library_versions
 from attrcls.model.network import Network, build_network
 from attrcls.report import write_model_card
 from attrcls.runs.balance import TrainBalance, balance_train
-from attrcls.runs.batches import chosen_cache, frozen_batches, kept_views, labelled_batches
+from attrcls.runs.batches import batch_bytes, chosen_cache, frozen_batches, kept_views, labelled_batches
 from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
 from attrcls.runs.folder import open_run_folder, record_end
@@ -107,10 +107,9 @@ def run_train(
             place(state.network, fabric)
             loaded = f"resumed after epoch {state.epoch}"
         view = view if view and first else Silent()
+        workers = default_workers(batch_bytes(plan.task)) if workers is None else workers
         with one_first(fabric):
-            train, val = _build_batches(
-                plan, prepared, balance, state.network, fabric, workers=default_workers() if workers is None else workers, cache=pixels, view=view
-            )
+            train, val = _build_batches(plan, prepared, balance, state.network, fabric, workers=workers, cache=pixels, view=view)
         sweep = None
         if plan.task.optimiser.sweep and val:
             rows = prepared.manifest.of_split("val")
