@@ -40,7 +40,7 @@ bench: $(READY)
 # The exact versions, hashes and all, of everything that is installed; run by hand when a dependency changes.
 lock: $(READY)
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--extra onnx --extra openvino --group dev pyproject.toml -o requirements.lock
+		--extra onnx --extra openvino --extra ray --group dev pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
