@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, ImageRoot, InferenceEngine, Precision, RawCells, Workers
+from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, InferenceEngine, Precision, RawCells, Workers
 from attrcls.cli.shell import ROWS_FAILED, alone, count, err, out, reported, warn
 
 SHOWN_ROWS = 20
@@ -19,7 +19,7 @@ def predict(
     submission: Annotated[bool, typer.Option("--submission", help="write exactly the task's submission columns")] = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="one column per class as well")] = False,
     image_column: ImageColumn = None,
-    image_root: ImageRoot = None,
+    image_root: Annotated[str | None, typer.Option(help="the folder, or URL, of the table's pictures [default: beside it, or in images/]")] = None,
     encoding: Encoding = None,
     batch_size: BatchSize = 64,
     workers: Workers = None,

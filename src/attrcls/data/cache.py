@@ -80,7 +80,7 @@ class PixelCache:
                 raise UserError(f"--cache {folder}: cannot be written ({(error.strerror or str(error)).lower()}); name another folder") from error
             self._stopped[0] = error.errno
 
-    def holds(self, pictures: Pictures) -> npt.NDArray[np.bool_]:
+    def holds(self, pictures: Pictures[Path]) -> npt.NDArray[np.bool_]:
         """Whether each row's picture is there, and its file as it was when it was decoded; the pixels are not looked at."""
         keys = keys_of(pictures)
         try:
@@ -89,7 +89,7 @@ class PixelCache:
             return np.zeros(len(keys), dtype=np.bool_)
         return np.array([is_present(pictures.paths[row], key.tobytes(), known) for row, key in enumerate(keys)], dtype=np.bool_)
 
-    def keep(self, pictures: Pictures) -> "Pictures | CachedPictures":
+    def keep(self, pictures: Pictures[Path]) -> "Pictures[Path] | CachedPictures":
         """The same pictures, read from the cache and into it; those for which there is no room are decoded each time."""
         keys = keys_of(pictures)
         distinct = {key.tobytes(): row for row, key in enumerate(keys)}
@@ -161,7 +161,7 @@ class PixelCache:
 class CachedPictures:
     """`Pictures` whose pixels are taken from the cache where they are there, and put into it where they are not."""
 
-    def __init__(self, pictures: Pictures, file: PixelFile, keys: npt.NDArray[np.uint8], slots: npt.NDArray[np.int64], stopped: Any) -> None:
+    def __init__(self, pictures: Pictures[Path], file: PixelFile, keys: npt.NDArray[np.uint8], slots: npt.NDArray[np.int64], stopped: Any) -> None:
         self.paths = pictures.paths
         self._pictures, self._file, self._keys, self._slots, self._stopped = pictures, file, keys, slots, stopped
 

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from attrcls.data.remote import Location
 from attrcls.errors import Problem, ProblemsError, UserError
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -49,7 +49,7 @@ class TableFormat:
     separator: str
 
 
-def find_format(data: bytes, *, file: Path, encoding: str | None = None) -> TableFormat:
+def find_format(data: bytes, *, file: Location, encoding: str | None = None) -> TableFormat:
     """Find a table's encoding (byte order mark, else `encoding`, else UTF-8, else cp949) and the separator of its header.
 
     A byte order mark is believed even against `encoding`: read as anything else it would end up in the first column's name.
@@ -70,7 +70,7 @@ def find_format(data: bytes, *, file: Path, encoding: str | None = None) -> Tabl
     return TableFormat(name, _find_separator(text, tab_first=file.suffix.lower() == ".tsv"))
 
 
-def read_delimited(data: bytes, form: TableFormat, *, file: Path, empty: bool = False) -> pd.DataFrame:
+def read_delimited(data: bytes, form: TableFormat, *, file: Location, empty: bool = False) -> pd.DataFrame:
     """Read every cell as the text that it is; blank lines are skipped, quoted ones may hold newlines.
 
     Raises:
@@ -101,7 +101,7 @@ def read_delimited(data: bytes, form: TableFormat, *, file: Path, empty: bool = 
     return table
 
 
-def check_names(names: list[str], *, file: Path) -> None:
+def check_names(names: list[str], *, file: Location) -> None:
     """Refuse names that stand twice, and blank ones.
 
     One blank name is let through, in first place beside others: so pandas writes its index. It stays blank in the table, which
@@ -121,7 +121,7 @@ def check_names(names: list[str], *, file: Path) -> None:
         raise UserError(f"{file}: column {blank[0]} of {len(names)} has no name in the header; {fix}")
 
 
-def _fitting_rows(reader: Any, *, cells: int, file: Path, problems: list[Problem]) -> Iterator[list[str]]:
+def _fitting_rows(reader: Any, *, cells: int, file: Location, problems: list[Problem]) -> Iterator[list[str]]:
     """Pass on the rows that are as long as the header, and note the others; blank lines are no rows."""
     for number, row in enumerate(filter(None, reader), start=1):
         if len(row) == cells:
@@ -131,7 +131,7 @@ def _fitting_rows(reader: Any, *, cells: int, file: Path, problems: list[Problem
             problems.append(Problem(str(file), found, row=number))
 
 
-def _decode(data: bytes, encodings: tuple[str, ...], *, file: Path) -> tuple[str, str]:
+def _decode(data: bytes, encodings: tuple[str, ...], *, file: Location) -> tuple[str, str]:
     fault = ""
     for name in encodings:
         try:
@@ -183,7 +183,7 @@ def _cells_of_any_length(limit: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quoting_faults(reader: Any, file: Path) -> Iterator[None]:
+def _quoting_faults(reader: Any, file: Location) -> Iterator[None]:
     try:
         yield
     except csv.Error as error:

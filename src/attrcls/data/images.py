@@ -1,4 +1,4 @@
-"""One picture on disk becomes one upright uint8 RGB array of the wanted size, or an ImageError that a person understands.
+"""One picture, on disk or elsewhere, becomes one upright uint8 RGB array of the wanted size, or an ImageError that a person understands.
 
 A path goes in, with a box to cut out where the row has one; pixels come out. This file knows the disk and the geometry,
 `decode` knows the formats.
@@ -15,20 +15,20 @@ import numpy as np
 
 from attrcls.data.decode import DecodeError, decode, size_in_header
 from attrcls.data.levels import Pixels
+from attrcls.data.remote import MAX_BYTES, FetchError, Location, Url, read_bytes
 from attrcls.errors import ImageError
 
 Box = tuple[float, float, float, float]
 
-MAX_BYTES = 2 << 30  # a film or an archive named .jpg must not fill the memory
 # Letterbox bars: close to the ImageNet mean, so that they are near zero once normalised.
 PAD_GREY = 114
 
 
-def read_image(path: Path, *, box: Box | None = None, min_px: int = 0) -> Pixels:
-    """Read a picture as uint8 RGB of shape (height, width, 3), upright, contiguous and writable.
+def read_image(path: Location, *, box: Box | None = None, min_px: int = 0) -> Pixels:
+    """Read a picture, here or elsewhere, as uint8 RGB of shape (height, width, 3), upright, contiguous and writable.
 
     Args:
-        path: the file; the first frame counts when it is animated.
+        path: the file or its URL; the first frame counts when it is animated.
         box: xmin, ymin, xmax, ymax in pixels of the upright picture; clipped to it, and widened to whole pixels.
         min_px: the side that the caller will resize to. A large JPEG may then come back at 1/2, 1/4 or 1/8 of its size, with
             both sides still at least twice `min_px`. 0 asks for full size, and a box always gets it.
@@ -36,11 +36,7 @@ def read_image(path: Path, *, box: Box | None = None, min_px: int = 0) -> Pixels
     Raises:
         ImageError: status `missing` when there is no such file, else `unreadable`; the message gives the reason in one line.
     """
-    with _open_file(path, buffering=0) as file:
-        try:
-            data = file.read()
-        except OSError as error:
-            raise ImageError(f"{path}: {_system_reason(error)}") from error
+    data = _read_file(path) if isinstance(path, Path) else _fetch(path)
     try:
         image = decode(data, min_px=min_px if box is None else 0)
         return np.ascontiguousarray(image if box is None else _cut(image, box))
@@ -90,6 +86,21 @@ def _resize(image: Any, *, width: int, height: int) -> Pixels:
     if smaller != (width, height):
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.ascontiguousarray(image)
+
+
+def _read_file(path: Path) -> bytes:
+    with _open_file(path, buffering=0) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise ImageError(f"{path}: {_system_reason(error)}") from error
+
+
+def _fetch(url: Url) -> bytes:
+    try:
+        return read_bytes(url)
+    except FetchError as error:
+        raise ImageError(f"{url}: {error}", status="missing" if error.missing else "unreadable") from None
 
 
 def _open_file(path: Path, *, buffering: int = -1) -> BinaryIO:

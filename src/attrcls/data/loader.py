@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from attrcls.data.draws import draw_rows, expected_draws
 from attrcls.data.images import Box, read_image, resize_to
 from attrcls.data.machine import PREFETCH, cores, shared_memory, workers_for
 from attrcls.data.manifest import Manifest
+from attrcls.data.remote import Location
 from attrcls.errors import ImageError, UserError
 from attrcls.launcher import find_launch
 from attrcls.task import ImageSpec
@@ -29,13 +30,14 @@ from attrcls.types import MISSING, WHOLE, Batch, Share
 
 # Streams of randomness that share the task's seed.
 _ORDER_STREAM, _AUGMENT_STREAM = 0, 1
+LocationT = TypeVar("LocationT", bound=Location)
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Where pictures lie and how they are made square: what a worker process needs, and nothing more."""
+class Pictures(Generic[LocationT]):
+    """Where pictures lie, as paths or URLs, and how they are made square: what a worker process needs, and nothing more."""
 
-    paths: Sequence[Path]
+    paths: Sequence[LocationT]
     boxes: npt.NDArray[np.float64] | None
     resize_px: int
     fit: Literal["stretch", "crop", "pad"]
@@ -57,7 +59,7 @@ class Pictures:
         return float(xmin), float(ymin), float(xmax), float(ymax)
 
 
-def pictures_of(manifest: Manifest, image: ImageSpec) -> Pictures:
+def pictures_of(manifest: Manifest, image: ImageSpec) -> Pictures[Path]:
     """A manifest's pictures at the size that a task trains on."""
     return Pictures(manifest.image_paths(), manifest.boxes() if image.crop_boxes else None, image.resize_px, image.fit)
 
@@ -66,8 +68,8 @@ class PictureReader(Protocol):
     """What reads a row's picture: `Pictures`, or a cache before them."""
 
     @property
-    def paths(self) -> Sequence[Path]:
-        """Each row's file."""
+    def paths(self) -> Sequence[Location]:
+        """Each row's file, or its URL."""
 
     def read(self, row: int) -> npt.NDArray[np.uint8]:
         """uint8 `(px, px, 3)`, RGB."""

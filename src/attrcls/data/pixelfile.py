@@ -37,7 +37,7 @@ _ROW = 512
 class PixelFile:
     """The two files of one size and fit; a picture's place in both is its slot. Opening them raises an OSError where they cannot be."""
 
-    def __init__(self, folder: Path, pictures: Pictures) -> None:
+    def __init__(self, folder: Path, pictures: Pictures[Path]) -> None:
         self._arguments = folder, pictures
         self._px = pictures.resize_px
         self.record = record_bytes(self._px)
@@ -106,7 +106,7 @@ def _write(handle: int, data: Any, at: int) -> None:
         data, at = data[written:], at + written
 
 
-def keys_of(pictures: Pictures) -> npt.NDArray[np.uint8]:
+def keys_of(pictures: Pictures[Path]) -> npt.NDArray[np.uint8]:
     """`(rows, 16)`: whose pixels a row's are: its path's and its box's."""
     keys = np.empty((len(pictures.paths), _DIGEST), dtype=np.uint8)
     for row, path in enumerate(pictures.paths):

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from attrcls.data.cells import escape_table, unescape_table
 from attrcls.data.delimited import SEPARATORS, TableFormat, check_names, find_format, read_delimited
+from attrcls.data.remote import FetchError, Location, Url, read_bytes
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.files import write_with
 
@@ -28,8 +29,8 @@ __all__ = ["TableFormat", "check_table_name", "find_column", "read_table", "writ
 SHOWN_COLUMNS = 30
 
 
-def read_table(path: Path, *, encoding: str | None = None, empty: bool = False, escaped: bool = False) -> pd.DataFrame:
-    """Read a table with every cell a str, exactly as written, and blank ("") where there is none.
+def read_table(path: Location, *, encoding: str | None = None, empty: bool = False, escaped: bool = False) -> pd.DataFrame:
+    """Read a table, here or elsewhere, with every cell a str, exactly as written, and blank ("") where there is none.
 
     Columns keep their order and names (one blank name may stand first: pandas' index), rows are numbered from 0. The ending
     decides: .jsonl, .parquet, and anything else is CSV, with its separator (`,` `;` tab `|`) and encoding found. JSON's true,
@@ -40,10 +41,12 @@ def read_table(path: Path, *, encoding: str | None = None, empty: bool = False, 
         UserError: no such file, not a table, an unknown encoding, bad column names, or no rows (unless it may be `empty`).
         ProblemsError: rows that do not fit the header, each with its number.
     """
-    data = _read_bytes(path)
+    data = _read_file(path) if isinstance(path, Path) else _fetch(path)
+    if not data.strip():
+        raise UserError(f"{path}: expected a table, found {'zero bytes' if not data else 'blank lines only'}")
     ending = path.suffix.lower()
     if ending == ".parquet":
-        table = _read_parquet(path)
+        table = _read_parquet(data, file=path)
     elif ending == ".json":
         raise UserError(f"{path}: expected one object a line in a file named .jsonl, found .json; save it as JSON Lines or as CSV")
     else:
@@ -56,7 +59,7 @@ def read_table(path: Path, *, encoding: str | None = None, empty: bool = False, 
     return table
 
 
-def find_column(table: pd.DataFrame, name: str, *, file: Path, what: str) -> str:
+def find_column(table: pd.DataFrame, name: str, *, file: Location, what: str) -> str:
     """Give `name` back when the table has exactly that column; `what` says what it would hold ("the image paths").
 
     Raises:
@@ -97,22 +100,26 @@ def write_table(table: pd.DataFrame, path: Path, *, raw: bool = False) -> None:
     write_with(path, lambda temporary: write(table, temporary))
 
 
-def _read_bytes(path: Path) -> bytes:
+def _fetch(url: Url) -> bytes:
+    try:
+        return read_bytes(url)
+    except FetchError as error:
+        raise UserError(f"{url}: {error}") from None
+
+
+def _read_file(path: Path) -> bytes:
     try:
         kind = path.stat().st_mode
         # A named pipe would be waited for, and a device such as /dev/zero never ends.
         if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
             raise UserError(f"{path}: expected a table, found a pipe or a device; write its content to a file first")
-        data = path.read_bytes()
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: no such file{_nearby(path)}") from None
     except IsADirectoryError:
         raise UserError(f"{path}: expected a table, found a folder; name the file in it{_nearby(path / 'table.csv')}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
-    if not data.strip():
-        raise UserError(f"{path}: expected a table, found {'zero bytes' if not data else 'blank lines only'}")
-    return data
 
 
 def _nearby(path: Path) -> str:
@@ -131,7 +138,7 @@ def _nearest(name: str, names: list[str]) -> str | None:
     return plain[close[0]] if close else None
 
 
-def _read_jsonl(data: bytes, form: TableFormat, *, file: Path) -> pd.DataFrame:
+def _read_jsonl(data: bytes, form: TableFormat, *, file: Location) -> pd.DataFrame:
     records: list[dict[str, str]] = []
     problems: list[Problem] = []
     text = data.decode(form.encoding)
@@ -174,29 +181,29 @@ def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(data: bytes, *, file: Location) -> pd.DataFrame:
     try:
         # Not read_table(), which would add columns for folders named like `split=train`.
-        with pq.ParquetFile(path) as file:
-            table = file.read()
+        with pq.ParquetFile(pa.BufferReader(data)) as parquet:
+            table = parquet.read()
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: expected a Parquet file, found one that cannot be read: {str(error).splitlines()[0]}") from error
-    check_names(table.column_names, file=path)
+        raise UserError(f"{file}: expected a Parquet file, found one that cannot be read: {str(error).splitlines()[0]}") from error
+    check_names(table.column_names, file=file)
     columns = {}
     for name in table.column_names:
         try:
-            columns[name] = _parquet_cells(table.column(name), name, path)
+            columns[name] = _parquet_cells(table.column(name), name, file)
         except (pa.ArrowException, ValueError, OverflowError) as error:  # a year beyond 9999, text that is not UTF-8
-            raise UserError(f"{path}, column {name}: expected values that can be written as text, found one that cannot: {error}") from error
+            raise UserError(f"{file}, column {name}: expected values that can be written as text, found one that cannot: {error}") from error
     return _text_table(columns)
 
 
-def _parquet_cells(column: Any, name: str, path: Path) -> list[str]:
+def _parquet_cells(column: Any, name: str, file: Location) -> list[str]:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        raise UserError(f"{path}, column {name}: expected text or numbers, found bytes; leave that column out")
+        raise UserError(f"{file}, column {name}: expected text or numbers, found bytes; leave that column out")
     if pa.types.is_floating(kind):
         # By way of numpy, which writes a float32 0.1 as 0.1; Python would widen it to 0.10000000149011612.
         return ["" if np.isnan(value) else str(value) for value in column.to_numpy()]

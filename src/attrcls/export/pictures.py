@@ -1,7 +1,6 @@
 """Real pictures as a graph takes them in: what an export is checked on."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +9,11 @@ from torch import Tensor
 
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures
+from attrcls.data.remote import Location
 from attrcls.task import ImageSpec
 
 
-def read_pictures(paths: Sequence[Path], boxes: npt.NDArray[np.float64] | None, image: ImageSpec) -> Tensor:
+def read_pictures(paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None, image: ImageSpec) -> Tensor:
     """uint8 `(pictures, 3, px, px)`, as prediction sees them; what cannot be read is left out, so there may be fewer than paths."""
     dataset = PictureDataset(Pictures(paths, boxes if image.crop_boxes else None, image.resize_px, image.fit), Augmenter("none", px=image.px))
     read = []

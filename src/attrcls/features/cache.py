@@ -28,7 +28,7 @@ def default_cache() -> Path:
     return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attrcls"
 
 
-def content_keys(pictures: Pictures) -> list[bytes]:
+def content_keys(pictures: Pictures[Path]) -> list[bytes]:
     """16 bytes per row: its file's content, and its box where boxes are cut out.
 
     Raises:

@@ -11,6 +11,7 @@ import torch
 
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures
+from attrcls.data.remote import Location, address_of
 from attrcls.engine import Engine
 from attrcls.errors import AttrclsError
 from attrcls.prediction.forward import Forward, torch_forward
@@ -30,7 +31,7 @@ class Predictions:
 
 def predict_images(
     models: Sequence[TrainedModel],
-    paths: Sequence[Path],
+    paths: Sequence[Location],
     boxes: npt.NDArray[np.float64] | None,
     *,
     fabric: Engine,
@@ -46,7 +47,7 @@ def predict_images(
     `advance` is told how many pictures were just done. A row whose box is not four numbers counts as unreadable. With `kept`
     pictures are put by in parts, and those that are found there are not run again.
     """
-    keys = [(str(path), None if boxes is None else tuple(boxes[row])) for row, path in enumerate(paths)]
+    keys = [(address_of(path), None if boxes is None else tuple(boxes[row])) for row, path in enumerate(paths)]
     first_of = {key: row for row, key in reversed(list(enumerate(keys)))}
     rows = sorted(first_of.values())
     place_of = {row: position for position, row in enumerate(rows)}
@@ -94,7 +95,7 @@ def predict_images(
     return Predictions(probabilities, [status[i] for i in source], [error[i] for i in source])
 
 
-def _known_faults(paths: Sequence[Path], boxes: npt.NDArray[np.float64] | None) -> tuple[list[str], list[str]]:
+def _known_faults(paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None) -> tuple[list[str], list[str]]:
     """Status and error of what need not be opened to be refused: rows without a path, or without the box to crop."""
     status, error = ["ok"] * len(paths), [""] * len(paths)
     for position, path in enumerate(paths):
@@ -109,7 +110,7 @@ class _Runner:
     """What runs the models that look at pictures of one size, and the loader that feeds them."""
 
     def __init__(
-        self, forwards: Sequence[Forward], paths: Sequence[Path], boxes: npt.NDArray[np.float64] | None, *, image: ImageSpec,
+        self, forwards: Sequence[Forward], paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None, *, image: ImageSpec,
         fabric: Engine, batch_size: int, workers: int,
     ) -> None:  # fmt: skip
         self.forwards, self.fabric, self.batch_size = forwards, fabric, batch_size

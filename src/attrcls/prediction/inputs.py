@@ -1,5 +1,6 @@
 """What is to be predicted: a folder, a picture or a table becomes rows with a path (and box) each."""
 
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,54 +12,69 @@ import pandas as pd
 
 from attrcls.card import BoxSpec
 from attrcls.data.cells import unescape_cell
+from attrcls.data.remote import Location, Url, check_reachable, is_url, parse_location
 from attrcls.data.tables import find_column, read_table
 from attrcls.errors import UserError
 
 IMAGE_COLUMNS = ("path", "file", "filename", "image", "image_name", "ImageID")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".jsonl", ".parquet"})
+# How many pictures are asked for before a folder elsewhere, of which nothing is seen, is refused.
+PICTURES_TRIED = 5
 
 
 @dataclass(frozen=True)
 class PredictInput:
     """`table` has the input's own columns, one row per picture asked for; `image_column` is the one that names it.
 
-    `paths` say where each row's picture is looked for. `boxes` `(rows, 4)` are pixels, NaN where a row's box is not
+    `paths` say where each row's picture is looked for, on disk or elsewhere. `boxes` `(rows, 4)` are pixels, NaN where a row's box is not
     four numbers; None where no boxes are used.
     """
 
     table: pd.DataFrame
     image_column: str
-    paths: Sequence[Path]
+    paths: Sequence[Location]
     boxes: npt.NDArray[np.float64] | None = None
 
 
 def read_input(
-    source: Path, *, image_column: str | None = None, image_root: Path | None = None, encoding: str | None = None, box: BoxSpec | None = None
-) -> PredictInput:
+    source: Location, *, image_column: str | None = None, image_root: Location | None = None, encoding: str | None = None,
+    box: BoxSpec | None = None,
+) -> PredictInput:  # fmt: skip
     """Read a folder (searched below), one picture, or a table of pictures.
 
-    A table's files are looked up under `image_root`, or beside the table and in `images/` beside it; absolute paths
-    are taken as they are. `box` names the columns to crop by, which a table must then have.
+    A table's files are looked up under `image_root`, or beside the table and in `images/` beside it; absolute paths and URLs
+    are taken as they are. Elsewhere nothing is looked up: pictures lie under `image_root`, or beside the table. `box` names the
+    columns to crop by, which a table must then have.
     Raises:
-        UserError: the input is missing or empty, or a column that is needed is not there.
+        UserError: the input is missing or empty, or a column that is needed is not there; nothing of `image_root` can be reached.
     """
-    # os.path, unlike Path, finds a name that is too long simply absent.
-    if os.path.isdir(source):
-        return _read_folder(source)
-    if not os.path.exists(source):
-        raise UserError(f"no input {source}: expected a folder, a picture, or a table ({', '.join(sorted(TABLE_SUFFIXES))})")
-    if source.suffix.lower() in IMAGE_SUFFIXES:
+    if isinstance(source, Path):
+        _check_there(source)
+        if os.path.isdir(source):
+            return _read_folder(source)
+    kind = source.suffix.lower()
+    if kind in IMAGE_SUFFIXES:
         return PredictInput(pd.DataFrame({"path": [str(source)]}), "path", [source])
-    if source.suffix.lower() not in TABLE_SUFFIXES:
+    if kind not in TABLE_SUFFIXES:
         raise UserError(
-            f"{source}: expected a folder, a picture ({', '.join(sorted(IMAGE_SUFFIXES))}) or a table ({', '.join(sorted(TABLE_SUFFIXES))})"
+            f"{source}: expected a folder{' on disk' if isinstance(source, Url) else ''}, a picture ({', '.join(sorted(IMAGE_SUFFIXES))}) "
+            f"or a table ({', '.join(sorted(TABLE_SUFFIXES))})"
         )
     table = read_table(source, encoding=encoding)
     column = _image_column(table, image_column, file=source)
-    bases = [image_root] if image_root else [source.parent, source.parent / "images"]
+    bases = [image_root] if image_root else [source.parent] if isinstance(source, Url) else [source.parent, source.parent / "images"]
     paths = [_look_up(cell, bases) for cell in table[column]]
+    if isinstance(image_root, Url):
+        below = (path for path in paths if isinstance(path, Url) and path.text.startswith(image_root.text))
+        check_reachable(image_root, list(itertools.islice(below, PICTURES_TRIED)))
     return PredictInput(table, column, paths, _read_boxes(table, box, file=source) if box else None)
+
+
+def _check_there(source: Path) -> None:
+    # os.path, unlike Path, finds a name that is too long simply absent.
+    if not os.path.exists(source):
+        raise UserError(f"no input {source}: expected a folder, a picture, or a table ({', '.join(sorted(TABLE_SUFFIXES))})")
 
 
 def _read_folder(folder: Path) -> PredictInput:
@@ -75,7 +91,7 @@ def _read_folder(folder: Path) -> PredictInput:
     return PredictInput(pd.DataFrame({"path": told}), "path", [folder / name for name in names])
 
 
-def _image_column(table: pd.DataFrame, wanted: str | None, *, file: Path) -> str:
+def _image_column(table: pd.DataFrame, wanted: str | None, *, file: Location) -> str:
     if wanted is not None:
         return find_column(table, wanted, file=file, what="the pictures (--image-column)")
     by_folded = {str(name).casefold(): str(name) for name in reversed(table.columns)}
@@ -89,20 +105,25 @@ def _image_column(table: pd.DataFrame, wanted: str | None, *, file: Path) -> str
     raise UserError(f"{file}: no column looks like the pictures' ({', '.join(IMAGE_COLUMNS)}); name it with --image-column (columns: {columns})")
 
 
-def _look_up(cell: str, bases: Sequence[Path]) -> Path:
+def _look_up(cell: str, bases: Sequence[Location]) -> Location:
     # A blank cell must not become the folder itself: an empty path is told as missing later.
     name = cell.strip()
     if not name or "\0" in name:
         return Path()
+    if "://" in name and is_url(name):
+        return parse_location(name)
+    if isinstance(bases[0], Url):
+        return Path(name) if Path(name).is_absolute() else bases[0] / name
     # A table that attrcls wrote, an earlier prediction say, has an apostrophe before names that a spreadsheet would run.
     names = dict.fromkeys((name, unescape_cell(name)))
-    candidates = [path for each in names for path in ([Path(each)] if Path(each).is_absolute() else [base / each for base in bases])]
+    folders = [base for base in bases if isinstance(base, Path)]
+    candidates = [path for each in names for path in ([Path(each)] if Path(each).is_absolute() else [folder / each for folder in folders])]
     try:
         return next((path for path in candidates if path.exists()), candidates[0])
     except OSError:
         return candidates[0]
 
 
-def _read_boxes(table: pd.DataFrame, box: BoxSpec, *, file: Path) -> npt.NDArray[np.float64]:
+def _read_boxes(table: pd.DataFrame, box: BoxSpec, *, file: Location) -> npt.NDArray[np.float64]:
     columns = [find_column(table, name, file=file, what="the boxes that this model crops by") for name in box.columns]
     return np.stack([pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64) for column in columns], axis=1)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from attrcls.data.remote import Location
 from attrcls.engine import Engine, precision_of
 from attrcls.errors import UserError
 from attrcls.prediction.models import TrainedModel
@@ -75,10 +76,12 @@ class KeptParts:
 
 
 def kept_parts(
-    cache: Path, models: Sequence[TrainedModel], paths: Sequence[Path], boxes: npt.NDArray[np.float64] | None, *, fabric: Engine,
+    cache: Path, models: Sequence[TrainedModel], paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None, *, fabric: Engine,
     batch_size: int, engine: str = "torch",
 ) -> KeptParts:  # fmt: skip
     """Where the parts of a prediction lie: known by the models' weights, each picture's path, size and time, and the settings.
+
+    Of a picture elsewhere the address alone counts: asking after its time would take as long as fetching it.
 
     Folders that were left long ago are removed.
     """
@@ -91,7 +94,8 @@ def kept_parts(
     if engine != "torch":
         digest.update(engine.encode())
     for path in paths:
-        digest.update(f"{path.absolute()}\0{_stamp(path)}\0".encode("utf-8", "surrogateescape"))
+        known = f"{path.absolute()}\0{_stamp(path)}" if isinstance(path, Path) else path.text
+        digest.update(f"{known}\0".encode("utf-8", "surrogateescape"))
     if boxes is not None:
         digest.update(boxes.tobytes())
     parent = cache / "predictions"

@@ -7,8 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from attrcls.data.loader import default_workers
+from attrcls.data.remote import is_url, parse_location
 from attrcls.data.tables import check_table_name, write_table
 from attrcls.engine import advise_on_memory
+from attrcls.errors import UserError
 from attrcls.features.cache import default_cache
 from attrcls.prediction.images import Predictions, predict_images
 from attrcls.prediction.inputs import PredictInput, read_input
@@ -58,7 +60,8 @@ def run_predict(
     raw_cells: bool = False,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
 ) -> Predicted:
-    """Predict a folder, a picture or a table with one run or several, and write the table where `csv` says.
+    """Predict a folder, a picture or a table with one run or several, and write the table where `csv` says. Table and pictures may
+    lie elsewhere: a URL names them.
 
     Runs with the same heads are averaged, runs with different heads of one task are put together. `started` is told
     the number of pictures and returns what is then told of progress. `resume` goes on with the same prediction, of the same
@@ -70,11 +73,13 @@ def run_predict(
     """
     out = Path(csv) if csv else None
     if out:
+        if is_url(out):
+            raise UserError(f"--csv {csv}: expected a file on this machine; copy it from there")
         check_table_name(out)
     models = load_models([Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)])
     asked = read_input(
-        Path(source), image_column=image_column, image_root=Path(image_root) if image_root else None, encoding=encoding,
-        box=models[0].description.box,
+        parse_location(source), image_column=image_column, image_root=parse_location(image_root) if image_root else None,
+        encoding=encoding, box=models[0].description.box,
     )  # fmt: skip
     runtime = start_runtime(
         models, engine=engine, device=device, precision=precision, pictures=len(asked.paths), batch_size=batch_size, cache=default_cache()
