@@ -425,8 +425,8 @@ def test_predictions_that_could_not_be_written_are_not_made_again(cli, shared, t
     shutil.rmtree(tmp_path / "cache")
     with watched(Disk(tmp_path, fails_at=len(whole.writes) - 1)):
         assert cli(*command).code == 1
-    real, batches = images._Runner._forward, []
-    monkeypatch.setattr(images._Runner, "_forward", lambda self, pixels: batches.append(pixels) or real(self, pixels))
+    real, batches = images.LocalRunner._forward, []
+    monkeypatch.setattr(images.LocalRunner, "_forward", lambda self, pixels: batches.append(pixels) or real(self, pixels))
     assert cli(*command, "--resume").code == 0
     assert batches == []
     assert (tmp_path / "p.csv").read_bytes() == before

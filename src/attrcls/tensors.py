@@ -38,6 +38,16 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise UserError(f"{path}: damaged, or not a safetensors file ({error}); put the file back, or train again") from error
 
 
+def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
+    """A safetensors file's bytes, as they travel to other machines."""
+    return bytes(safetensors.torch.save({key: value.detach().cpu().contiguous() for key, value in tensors.items()}))
+
+
+def unpack_tensors(data: bytes) -> dict[str, Tensor]:
+    """The tensors of `pack_tensors`."""
+    return dict(safetensors.torch.load(data))
+
+
 class Digest(Protocol):
     """What hashlib makes."""
 

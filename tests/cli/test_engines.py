@@ -52,7 +52,7 @@ def test_a_stopped_prediction_goes_on_under_the_same_engine_alone(cli, trained_r
     monkeypatch.setattr(images, "PART_SECONDS", -1.0)
     _, whole = predict(cli, trained_run, asked, "--engine", engine)
     (asked.parent / "out.csv").unlink()
-    real, batches = images._Runner._forward, []
+    real, batches = images.LocalRunner._forward, []
 
     def stopping(self, pixels):
         batches.append(len(pixels))
@@ -60,7 +60,7 @@ def test_a_stopped_prediction_goes_on_under_the_same_engine_alone(cli, trained_r
             raise KeyboardInterrupt
         return real(self, pixels)
 
-    monkeypatch.setattr(images._Runner, "_forward", stopping)
+    monkeypatch.setattr(images.LocalRunner, "_forward", stopping)
     stop = True
     assert predict(cli, trained_run, asked, "--engine", engine)[0].code == 130
     stop = False

@@ -111,7 +111,7 @@ def test_the_command_goes_on_with_resume_starts_over_without_and_leaves_nothing(
     pd.DataFrame({"path": [str(path) for path in paths] * 2}).to_csv(tmp_path / "asked.csv", index=False)
     command = ["predict", trained_run, tmp_path / "asked.csv", "--workers", 0, "--batch-size", 8, "--csv"]
     assert cli(*command, tmp_path / "whole.csv").code == 3
-    real, batches = images._Runner._forward, []
+    real, batches = images.LocalRunner._forward, []
 
     def counting(self, pixels):
         batches.append(len(pixels))
@@ -119,7 +119,7 @@ def test_the_command_goes_on_with_resume_starts_over_without_and_leaves_nothing(
             raise KeyboardInterrupt
         return real(self, pixels)
 
-    monkeypatch.setattr(images._Runner, "_forward", counting)
+    monkeypatch.setattr(images.LocalRunner, "_forward", counting)
     for options, expected in ((["--resume"], 2), ([], 6)):
         limit = 5
         batches.clear()

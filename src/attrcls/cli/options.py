@@ -28,6 +28,10 @@ Cache = Annotated[
 ]
 CacheSize = Annotated[str, typer.Option(help="how large --cache may grow, such as 500MB")]
 Precision = Annotated[str, typer.Option(help="auto, 32 or bf16")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="spread over a Ray cluster: HOST:PORT, auto, or local: --workers processes here"),
+]
 InferenceEngine = Annotated[
     str, typer.Option("--engine", help="torch, onnxruntime, openvino, or auto: for many pictures the fastest that is installed for the device")
 ]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, InferenceEngine, Precision, RawCells, Workers
+from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, InferenceEngine, Precision, RawCells, RayAddress, Workers
 from attrcls.cli.shell import ROWS_FAILED, alone, count, err, out, reported, warn
 
 SHOWN_ROWS = 20
@@ -28,6 +28,7 @@ def predict(
     engine: InferenceEngine = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="go on where the same command was stopped")] = False,
     raw_cells: RawCells = False,
+    ray: RayAddress = None,
 ) -> None:
     """Predict every picture: one output row per input row, in order. Exit code 3 when some rows could not be read."""
     from attrcls.errors import UserError
@@ -43,7 +44,7 @@ def predict(
         predicted = run_predict(
             runs, source, csv=csv, submission=submission, probabilities=probabilities, image_column=image_column, image_root=image_root,
             encoding=encoding, device=device, precision=precision, engine=engine, batch_size=batch_size, workers=workers,
-            resume=resume, raw_cells=raw_cells, started=started,
+            resume=resume, raw_cells=raw_cells, ray=ray, started=started,
         )  # fmt: skip
     if csv is None:
         shown = predicted.table.head(SHOWN_ROWS)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from attrcls.errors import UserError
 
 # What each extra of `pip install attrcls[…]` brings, as it is imported.
-EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
+EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino"), "ray": ("fsspec", "ray")}
 
 
 def is_installed(extra: str) -> bool:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,13 @@ from attrcls.prediction.forward import Forward, torch_forward
 from attrcls.prediction.models import TrainedModel, heads_of
 from attrcls.prediction.parts import PART_PICTURES, PART_SECONDS, FloatArray, KeptParts, Part, joined
 from attrcls.task import ImageSpec
+
+
+class Runner(Protocol):
+    """What runs the models that look at pictures of one size."""
+
+    def run(self, wanted: Sequence[tuple[int, int]]) -> Iterator[Part]:
+        """Yield what comes of (position, row) pairs: each position in one part, in any order."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +48,12 @@ def predict_images(
     advance: Callable[[int], None] = lambda images: None,
     kept: KeptParts | None = None,
     forwards: Sequence[Forward] | None = None,
+    elsewhere: Callable[[ImageSpec], Runner] | None = None,
 ) -> Predictions:
     """Run every model over the pictures and average the models that share a head.
 
-    `forwards` are what runs each of the models, by default torch on the engine's device.
+    `forwards` are what runs each of the models, by default torch on the engine's device; `elsewhere` gives what runs those of a
+    picture size in other processes, in place of this one.
     `advance` is told how many pictures were just done. A row whose box is not four numbers counts as unreadable. With `kept`
     pictures are put by in parts, and those that are found there are not run again.
     """
@@ -73,7 +83,9 @@ def predict_images(
                 done.update(part.positions.tolist())
         # Pictures that failed once are not tried again under another size.
         readable = [position for position in range(len(rows)) if status[position] == "ok" and position not in done]
-        runner = _Runner(same, paths, boxes, image=image, fabric=fabric, batch_size=batch_size, workers=workers)
+        runner: Runner = (
+            elsewhere(image) if elsewhere else LocalRunner(same, paths, boxes, image=image, fabric=fabric, batch_size=batch_size, workers=workers)
+        )
         waiting, written = [], time.monotonic()
         for part in runner.run([(position, rows[position]) for position in readable]):
             take(part)
@@ -106,7 +118,7 @@ def _known_faults(paths: Sequence[Location], boxes: npt.NDArray[np.float64] | No
     return status, error
 
 
-class _Runner:
+class LocalRunner:
     """What runs the models that look at pictures of one size, and the loader that feeds them."""
 
     def __init__(

@@ -10,7 +10,7 @@ from attrcls.errors import UserError
 from attrcls.inside import refuse_links_out
 from attrcls.model.description import ModelDescription, build_described, read_description
 from attrcls.model.network import Network
-from attrcls.tensors import fill, load_tensors
+from attrcls.tensors import fill, load_tensors, pack_tensors, unpack_tensors
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,28 @@ class TrainedModel:
     run: Path
     description: ModelDescription
     network: Network
+
+
+@dataclass(frozen=True)
+class PackedModel:
+    """A trained model as it travels to other machines: no path is needed there, and nothing is pickled but bytes and text."""
+
+    run: str
+    description: str
+    weights: bytes
+
+
+def pack_model(model: TrainedModel) -> PackedModel:
+    """A model to be sent."""
+    return PackedModel(str(model.run), model.description.model_dump_json(), pack_tensors(model.network.state_dict()))
+
+
+def unpack_model(packed: PackedModel) -> TrainedModel:
+    """The model of `pack_model`, on the CPU."""
+    description = ModelDescription.model_validate_json(packed.description)
+    network = build_described(description)
+    fill(network, unpack_tensors(packed.weights))
+    return TrainedModel(Path(packed.run), description, network)
 
 
 def load_models(runs: Sequence[Path]) -> list[TrainedModel]:

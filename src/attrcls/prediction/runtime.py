@@ -72,6 +72,24 @@ def start_runtime(
     return Runtime("torch", _precision(fabric), fabric, [torch_forward(model, fabric) for model in models], warnings)
 
 
+def open_runtime(models: Sequence[TrainedModel], graphs: Sequence[bytes], *, engine: str, device: str, precision: str, batch_size: int) -> Runtime:
+    """The runtime that `start_runtime` chose in another process, here; a graph engine takes the models' graphs, in their order.
+
+    Raises:
+        UserError: the engine is not installed here, or there is no such device or precision.
+        AttrclsError: a graph cannot be run.
+    """
+    if extra := ENGINES[engine]:
+        require(extra, what=f"--engine {engine}")
+        fabric = _on_the_cpu(engine, device=device, precision=precision)
+        opened = [_open(graph, model, engine, fabric, batch_size=batch_size) for model, graph in zip(models, graphs, strict=True)]
+        forwards = [graph_forward(model, session) for model, session in zip(models, opened, strict=True)]
+    else:
+        fabric = start_engine(device=device, precision=precision)
+        forwards = [torch_forward(model, fabric) for model in models]
+    return Runtime(engine, precision, fabric, forwards)
+
+
 def _on_the_cpu(engine: str, *, device: str, precision: str) -> Engine:
     """The CPU, in a precision that the engine has there."""
     if device not in {"auto", "cpu"}:

@@ -1,23 +1,27 @@
 """Prediction as a story: runs + input → models → probabilities → table."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from attrcls.cluster import Cluster, joined_cluster
 from attrcls.data.loader import default_workers
 from attrcls.data.remote import is_url, parse_location
 from attrcls.data.tables import check_table_name, write_table
 from attrcls.engine import advise_on_memory
 from attrcls.errors import UserError
 from attrcls.features.cache import default_cache
-from attrcls.prediction.images import Predictions, predict_images
+from attrcls.prediction.images import Predictions, Runner, predict_images
 from attrcls.prediction.inputs import PredictInput, read_input
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
 from attrcls.prediction.output import prediction_table, submission_table
 from attrcls.prediction.parts import KeptParts, kept_parts
 from attrcls.prediction.runtime import Runtime, start_runtime
+from attrcls.prediction.spread import cluster_runner
+from attrcls.task import ImageSpec
 
 Advance = Callable[[int], None]
 
@@ -58,6 +62,7 @@ def run_predict(
     workers: int | None = None,
     resume: bool = False,
     raw_cells: bool = False,
+    ray: str | None = None,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
 ) -> Predicted:
     """Predict a folder, a picture or a table with one run or several, and write the table where `csv` says. Table and pictures may
@@ -67,7 +72,8 @@ def run_predict(
     the number of pictures and returns what is then told of progress. `resume` goes on with the same prediction, of the same
     models, pictures and settings, where it was stopped. `engine` is torch, onnxruntime, openvino, or auto: the fastest that is
     installed for the device, where there are pictures enough. `raw_cells` leaves cells that a spreadsheet would run as they are in
-    a CSV; a submission's always are, because a scorer compares them.
+    a CSV; a submission's always are, because a scorer compares them. `ray` spreads the work over the cluster at that address, or over
+    `workers` processes here (`local`); the table is the same.
     Raises:
         UserError: a run or the input cannot be used; single pictures that cannot are told by the `status` column.
     """
@@ -84,7 +90,11 @@ def run_predict(
     runtime = start_runtime(
         models, engine=engine, device=device, precision=precision, pictures=len(asked.paths), batch_size=batch_size, cache=default_cache()
     )
-    predictions, kept = predict_rows(models, asked, runtime=runtime, batch_size=batch_size, workers=workers, resume=resume, started=started)
+    joined = joined_cluster(ray, workers=workers, gpu=runtime.fabric.device.type == "cuda") if ray else contextlib.nullcontext()
+    with joined as cluster:
+        predictions, kept = predict_rows(
+            models, asked, runtime=runtime, batch_size=batch_size, workers=workers, resume=resume, started=started, cluster=cluster
+        )
     classes, combiner = heads_of(models), combiner_of(models)
     fallen_back: list[str] = []
     if submission:
@@ -98,7 +108,7 @@ def run_predict(
         write_table(table, out, raw=raw_cells or submission)
     # Only now: a table that could not be written, on a full disk say, is made of them again.
     kept.drop()
-    warnings = list(runtime.warnings)
+    warnings = [*runtime.warnings, *(cluster.warnings if cluster else ())]
     if models[0].description.box and asked.boxes is None:
         warnings.append("this model was trained on pictures cropped to their boxes, and the input has no boxes: it saw whole pictures")
     return Predicted(table, asked, models, predictions, str(runtime), fallen_back, warnings)
@@ -113,8 +123,9 @@ def predict_rows(
     workers: int | None,
     resume: bool = False,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
+    cluster: Cluster | None = None,
 ) -> tuple[Predictions, KeptParts]:
-    """Probabilities of an input's rows by the runtime that was started for the models, and what of them the cache keeps.
+    """Probabilities of an input's rows by the runtime that was started, here or by its like on a cluster, and what of them the cache keeps.
 
     It is kept until the caller drops it, when the predictions are where they belong; with `resume` it is taken up again.
     """
@@ -126,9 +137,14 @@ def predict_rows(
     kept = kept_parts(default_cache(), models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, engine=runtime.engine)
     if not resume:
         kept.drop()
+
+    def on_cluster(image: ImageSpec) -> Runner:
+        assert cluster is not None
+        return cluster_runner(cluster, models, runtime, asked.paths, asked.boxes, image=image, batch_size=batch_size)
+
     with advise_on_memory(f"the batch is {batch_size}: try --batch-size {max(1, batch_size // 2)}"):
         predictions = predict_images(
             models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, workers=workers, advance=advance, kept=kept,
-            forwards=runtime.forwards,
+            forwards=runtime.forwards, elsewhere=on_cluster if cluster else None,
         )  # fmt: skip
     return predictions, kept
