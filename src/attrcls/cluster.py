@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -104,7 +105,9 @@ def joined_cluster(address: str, *, workers: int | None = None, gpu: bool = Fals
         raise UserError(f"--workers: expected 1 or more with --ray, found {workers}")
     _check_address(address)
     os.environ.update(_SETTINGS | (_LOOPBACK if address == "local" else {}))
-    folder = tempfile.mkdtemp(prefix="attrcls-ray-") if address == "local" else None
+    # Where Ray itself would: its sockets lie there, and a socket's path has to be short.
+    place = "/tmp" if os.path.isdir("/tmp") else None  # noqa: S108 (a folder of its own is made in it)
+    folder = tempfile.mkdtemp(prefix="attrcls-ray-", dir=place) if address == "local" else None
     import ray
 
     said: list[str] = []
@@ -157,16 +160,27 @@ def _unpacked(data: bytes) -> pa.Table:
 
 def _check_address(address: str) -> None:
     """Refuse what is no address, and one at which nobody listens: Ray itself would try for minutes."""
-    if address in ("local", "auto"):
+    if address == "local":
         return
-    match = _ADDRESS.fullmatch(address)
+    match = _ADDRESS.fullmatch(_address_of_this_machine() if address == "auto" else address)
     if not match:
-        raise UserError(f"--ray: expected local, auto, HOST:PORT or ray://HOST:PORT, found {address!r}")
+        expected = "this machine is of no cluster: `ray start` makes it one" if address == "auto" else "expected local, auto or HOST:PORT"
+        raise UserError(f"--ray {address}: {expected}")
     try:
         socket.create_connection((match["host"].strip("[]"), int(match["port"])), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"--ray {address}: nobody answers there ({reason}); `ray status` on the cluster's machine gives its address") from None
+
+
+def _address_of_this_machine() -> str:
+    """Where the cluster is that `ray start` made this machine part of, or was: a cluster that died leaves its address behind."""
+    if given := os.environ.get("RAY_ADDRESS"):
+        return given
+    try:
+        return (Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster").read_text().strip()  # noqa: S108
+    except OSError:
+        return ""
 
 
 def _start(ray: Any, address: str, *, workers: int | None, folder: str | None) -> None:

@@ -21,6 +21,12 @@ from attrcls.prediction.parts import KeptParts
 OPTIONS = ["--batch-size", 4, "--precision", 32, "--engine", "torch", "--probabilities"]
 
 
+@pytest.fixture(autouse=True)
+def not_nice(monkeypatch):
+    """Ray's workers let every other process go first, and tests beside these would have them wait for minutes."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+
+
 @pytest.fixture
 def asked(shared_squares, tmp_path):
     """`asked.csv` of 203 rows on 201 pictures, one broken, one gone, a blank cell and a repeated row, beside the pictures."""
@@ -126,20 +132,31 @@ def test_what_a_stopped_command_had_from_a_cluster_is_kept_for_resume(cli, train
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--ray", "nonsense"], ["--ray", "HOST:PORT", "'nonsense'"]),
+        (["--ray", "nonsense"], ["--ray nonsense", "HOST:PORT"]),
         (["--ray", "127.0.0.1:9"], ["127.0.0.1:9", "nobody answers there"]),
         (["--ray", "ray://127.0.0.1:99999"], ["127.0.0.1:99999", "nobody answers there"]),
         (["--ray", "local", "--workers", "0"], ["--workers", "1 or more", "found 0"]),
-        (["--ray", "auto"], ["--ray auto", "no cluster that can be used"]),
+        (["--ray", "auto"], ["--ray auto", "`ray start`"]),
     ],
 )
 def test_a_cluster_that_is_not_there_is_told(cli, trained_run, asked, tmp_path, monkeypatch, options, says):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     result = cli("predict", trained_run, asked, "--csv", tmp_path / "out.csv", *options)
     assert result.code == 2, result.err
     assert all(part in result.err for part in says), result.err
     assert "Traceback" not in result.err
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_cluster_that_died_and_left_its_address_is_told(cli, trained_run, asked, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:9")
+    result = cli("predict", trained_run, asked, "--ray", "auto")
+    assert result.code == 2, result.err
+    assert "nobody answers there" in result.err
 
 
 def test_ray_that_is_not_installed_is_named_with_the_command_that_brings_it(cli, trained_run, asked, without):
