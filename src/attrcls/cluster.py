@@ -24,7 +24,7 @@ from attrcls.graph.extras import require
 
 # What a job makes of one block of rows.
 Work = Callable[[pa.Table], pa.Table]
-_ADDRESS = re.compile(r"(?:ray://)?(?P<host>[^\s/:]+|\[[0-9a-f:]+\]):(?P<port>\d{1,5})", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?P<host>[^\s/:]+|\[[0-9a-f:]+\]):(?P<port>\d{1,5})", re.IGNORECASE)
 _CONNECT_SECONDS = 5.0
 # A picture that kills every worker that opens it would be tried for ever.
 _NO_PROGRESS_SECONDS = 1800
@@ -94,7 +94,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def joined_cluster(address: str, *, workers: int | None = None, gpu: bool = False) -> Iterator[Cluster]:
-    """Join the cluster at `HOST:PORT`, `ray://HOST:PORT` or `auto` (the one that this machine is of), or start one here: `local`.
+    """Join the cluster at `HOST:PORT` or `auto` (the one that this machine is of), or start one here: `local`.
 
     `workers` is by default one for each CPU of the cluster; with `gpu` they share its GPUs evenly. It is left, or ended, with the block.
     Raises:
@@ -162,6 +162,8 @@ def _check_address(address: str) -> None:
     """Refuse what is no address, and one at which nobody listens: Ray itself would try for minutes."""
     if address == "local":
         return
+    if address.startswith("ray://"):
+        raise UserError(f"--ray {address}: give the command on a machine of the cluster, with --ray auto; from outside it is not run")
     match = _ADDRESS.fullmatch(_address_of_this_machine() if address == "auto" else address)
     if not match:
         expected = "this machine is of no cluster: `ray start` makes it one" if address == "auto" else "expected local, auto or HOST:PORT"

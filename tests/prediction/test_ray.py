@@ -4,19 +4,17 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from web import served
 
+from attrcls.cluster import Cluster
 from attrcls.prediction import images
 from attrcls.prediction.images import LocalRunner
 from attrcls.prediction.parts import KeptParts
+from attrcls.runs import predict
 
 OPTIONS = ["--batch-size", 4, "--precision", 32, "--engine", "torch", "--probabilities"]
 
@@ -83,29 +81,12 @@ def test_a_killed_worker_loses_and_doubles_nothing_and_the_table_is_that_of_one_
     assert not workers_of(os.getpid())
 
 
-@pytest.fixture
-def address():
-    """A cluster of two CPUs on this machine that was started before; ended with the test."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-    command = [Path(sys.executable).with_name("ray"), "start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false", "--block"]
-    head = subprocess.Popen([*command, f"--object-store-memory={100 << 20}"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(1200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.1)
-        yield f"127.0.0.1:{port}"
-    finally:
-        head.terminate()
-        head.wait()
-
-
-def test_what_a_stopped_command_had_from_a_cluster_is_kept_for_resume(cli, trained_run, asked, tmp_path, address, monkeypatch):
+def test_what_a_stopped_command_had_from_a_cluster_is_kept_for_resume(cli, trained_run, asked, tmp_path, monkeypatch):
     monkeypatch.setattr(images, "PART_PICTURES", 16)
     monkeypatch.setattr(images, "PART_SECONDS", -1.0)
+    # Workers that do not travel: starting Ray once more would take longer than all else here.
+    monkeypatch.setattr(Cluster, "spread", lambda self, job, blocks: map(job.start(), blocks))
+    monkeypatch.setattr(predict, "joined_cluster", lambda address, **options: contextlib.nullcontext(Cluster(2)))
     assert cli("predict", trained_run, asked, *OPTIONS, "--csv", tmp_path / "here.csv", "--workers", 0).code == 3
     save, saved = KeptParts.save, []
 
@@ -117,7 +98,7 @@ def test_what_a_stopped_command_had_from_a_cluster_is_kept_for_resume(cli, train
 
     monkeypatch.setattr(KeptParts, "save", save_two)
     command = ["predict", trained_run, asked, *OPTIONS, "--csv", tmp_path / "there.csv"]
-    stopped = cli(*command, "--ray", address)
+    stopped = cli(*command, "--ray", "127.0.0.1:6379")
     assert stopped.code == 130, stopped.err
     assert not (tmp_path / "there.csv").exists()
     monkeypatch.setattr(KeptParts, "save", save)
@@ -134,7 +115,8 @@ def test_what_a_stopped_command_had_from_a_cluster_is_kept_for_resume(cli, train
     [
         (["--ray", "nonsense"], ["--ray nonsense", "HOST:PORT"]),
         (["--ray", "127.0.0.1:9"], ["127.0.0.1:9", "nobody answers there"]),
-        (["--ray", "ray://127.0.0.1:99999"], ["127.0.0.1:99999", "nobody answers there"]),
+        (["--ray", "127.0.0.1:99999"], ["127.0.0.1:99999", "nobody answers there"]),
+        (["--ray", "ray://127.0.0.1:10001"], ["on a machine of the cluster", "--ray auto"]),
         (["--ray", "local", "--workers", "0"], ["--workers", "1 or more", "found 0"]),
         (["--ray", "auto"], ["--ray auto", "`ray start`"]),
     ],
