@@ -11,7 +11,7 @@ import pytest
 from web import served
 
 from attrcls.cluster import Cluster
-from attrcls.prediction import images
+from attrcls.prediction import images, spread
 from attrcls.prediction.images import LocalRunner
 from attrcls.prediction.parts import KeptParts
 from attrcls.runs import predict
@@ -85,6 +85,7 @@ def test_what_a_stopped_command_had_from_a_cluster_is_kept_for_resume(cli, train
     monkeypatch.setattr(images, "PART_PICTURES", 16)
     monkeypatch.setattr(images, "PART_SECONDS", -1.0)
     # Workers that do not travel: starting Ray once more would take longer than all else here.
+    monkeypatch.setattr(spread, "_take_one_core", lambda folder: None)
     monkeypatch.setattr(Cluster, "spread", lambda self, job, blocks: map(job.start(), blocks))
     monkeypatch.setattr(predict, "joined_cluster", lambda address, **options: contextlib.nullcontext(Cluster(2)))
     assert cli("predict", trained_run, asked, *OPTIONS, "--csv", tmp_path / "here.csv", "--workers", 0).code == 3

@@ -9,6 +9,7 @@ import pytest
 
 from attrcls.cluster import _FAULT, _Worker
 from attrcls.errors import AttrclsError, UserError
+from attrcls.prediction import spread
 from attrcls.prediction.images import predict_images
 from attrcls.prediction.models import load_models
 from attrcls.prediction.runtime import start_runtime
@@ -44,15 +45,9 @@ def paths(shared_squares, tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def same_threads():
-    """A job takes one core; this process is given its own back."""
-    import cv2
-    import torch
-
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    yield
-    torch.set_num_threads(before[0])
-    cv2.setNumThreads(before[1])
+def own_cores(monkeypatch):
+    """A job that starts in this process leaves it its cores and its folder."""
+    monkeypatch.setattr(spread, "_take_one_core", lambda folder: None)
 
 
 def predict(models, paths, tmp_path, *, cluster=None, engine="torch", boxes=None):
