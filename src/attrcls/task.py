@@ -55,7 +55,7 @@ class TrunkSpec(Spec):
     freeze: bool = Field(default=False, description="train the heads only, with BatchNorm in eval mode")
     freeze_bn: bool = Field(default=False, description="BatchNorm in eval mode: it keeps the statistics that the weights came with")
     frozen_views: Annotated[int, Field(ge=0, le=1000)] = Field(
-        default=4, description="freeze: views of each picture whose features are computed once and kept; 0 augments anew each epoch"
+        default=4, description="freeze: kept views of each picture; 0 augments anew each epoch"
     )
     freeze_epochs: Annotated[int, Field(ge=0)] = Field(default=0, description="heads first for so many epochs, then all")
 

@@ -1,6 +1,7 @@
 """`--cache device`: the whole decoded set lies on the device; batches are gathered and augmented there."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class DeviceCache:
         self.device = device
         self._sets: dict[tuple[int, str, bytes], _PixelSet] = {}
 
-    def holds(self, pictures: Pictures) -> npt.NDArray[np.bool_]:
+    def holds(self, pictures: Pictures[Path]) -> npt.NDArray[np.bool_]:
         """Of no picture is it known that it can be read: nothing was decoded yet."""
         return np.zeros(len(pictures.paths), dtype=np.bool_)
 
@@ -43,7 +44,7 @@ class DeviceCache:
                 f"{RESERVE_BYTES / 1e9:,.1f} GB of them for the network; use --cache DIR, which keeps them on a disk, or a smaller --set image.px=…"
             )
 
-    def keep(self, pictures: Pictures, *, workers: int, on_start: Callable[[int], Progress] | None = None) -> "_PixelSet":
+    def keep(self, pictures: Pictures[Path], *, workers: int, on_start: Callable[[int], Progress] | None = None) -> "_PixelSet":
         """Decode pictures onto the device, or find those that were. `on_start` is told their number; what it gives, of each batch's.
 
         Raises:
@@ -75,7 +76,7 @@ class _PixelSet:
         self.failures: dict[int, tuple[str, str]] = {}
 
 
-def _decoded(pictures: Pictures, device: torch.device, workers: int, advance: Progress) -> _PixelSet:
+def _decoded(pictures: Pictures[Path], device: torch.device, workers: int, advance: Progress) -> _PixelSet:
     px, rows = pictures.resize_px, len(pictures.paths)
     dataset = PictureDataset(pictures, Augmenter("none", px=px))
     loader = DecodedLoader(dataset, workers=workers if rows > _DECODE_BATCH else 0, pin_memory=device.type == "cuda")
@@ -121,7 +122,7 @@ class DevicePictures:
 
 
 def device_pictures(
-    pictures: Pictures, cache: DeviceCache, recipe: Any, *, px: int, repeat_recipe: Any = None, workers: int,
+    pictures: Pictures[Path], cache: DeviceCache, recipe: Any, *, px: int, repeat_recipe: Any = None, workers: int,
     on_start: Callable[[int], Progress] | None = None,
 ) -> DevicePictures:  # fmt: skip
     """Pictures kept on the cache's device, augmented there by `recipe`, at `px`.
