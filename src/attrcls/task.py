@@ -54,9 +54,7 @@ class TrunkSpec(Spec):
     weights: str = Field(default="DEFAULT", description="DEFAULT or a named set of torchvision, a file, a run, or none")
     freeze: bool = Field(default=False, description="train the heads only, with BatchNorm in eval mode")
     freeze_bn: bool = Field(default=False, description="BatchNorm in eval mode: it keeps the statistics that the weights came with")
-    frozen_views: Annotated[int, Field(ge=0, le=1000)] = Field(
-        default=4, description="freeze: kept views of each picture; 0 augments anew each epoch"
-    )
+    frozen_views: Annotated[int, Field(ge=0, le=1000)] = Field(default=4, description="freeze: views kept of a picture; 0 augments each epoch")
     freeze_epochs: Annotated[int, Field(ge=0)] = Field(default=0, description="heads first for so many epochs, then all")
 
 
