@@ -5,6 +5,7 @@ Two starts of torchrun serve all tests, for most of the time goes into starting.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,23 +21,30 @@ from attrcls.runs.train import run_train
 from attrcls.tensors import load_tensors
 
 # A trunk that is quick to start, with BatchNorm; 15 rows in batches of 4, so that the last is smaller and splits unevenly.
-TASK = {"trunk.name": "shufflenet_v2_x0_5", "trunk.freeze_bn": True, "batch_size": 4, "epochs": 2, "optimiser.clip_norm": 5.0}
+TASK = {
+    "trunk.name": "shufflenet_v2_x0_5", "trunk.freeze_bn": True, "trunk.freeze_epochs": 1, "batch_size": 4, "epochs": 2,
+    "optimiser.clip_norm": 5.0, "optimiser.accumulate": 3,
+}  # fmt: skip
 SETTINGS = [part for key, value in TASK.items() for part in ("--set", f"{key}={str(value).lower()}")]
 SETTINGS += ["--workers", "0", "--precision", "32", "--device", "cpu"]
-# Runs several commands in the same processes, and tells of each its process and exit code. The process that is to be killed dies before
-# the last epoch is written.
+# Runs several commands in the same processes, and tells of each its process and exit code, and of each epoch a digest of the process's weights
+# and statistics. The process that is to be killed dies before the last epoch is written.
 PROGRAM = """\
-import json, os, signal, sys
+import hashlib, json, os, signal, sys
 from attrcls.cli.app import main
 import attrcls.runs.epochs as epochs
-rank = os.environ["RANK"]
-if sys.argv[1] == rank:
-    end_epoch = epochs._end_epoch
-    def die(run, *args, **kwargs):
-        if run.state.epoch == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-        end_epoch(run, *args, **kwargs)
-    epochs._end_epoch = die
+from attrcls.tensors import digest_tensors
+rank, victim = os.environ["RANK"], sys.argv[1]
+end_epoch = epochs._end_epoch
+def watched(run, *args, **kwargs):
+    if rank == victim and run.state.epoch == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    end_epoch(run, *args, **kwargs)
+    digest = hashlib.blake2b(digest_size=8)
+    for network in (run.state.network, run.state.scored_network):
+        digest_tensors(digest, network.state_dict())
+    print(f"process {rank}: {run.folder.path.name} {run.state.epoch} {digest.hexdigest()}", flush=True)
+epochs._end_epoch = watched
 for arguments in json.loads(sys.argv[2]):
     sys.argv = ["attrcls", *arguments]
     try:
@@ -91,6 +99,7 @@ def in_two(pictures: Path, killed: tuple[Path, Done]) -> tuple[Path, Done]:
     commands = [
         ["train", task, "--out", "resumed", "--resume", *SETTINGS],
         ["train", task, "--out", "trained", *SETTINGS],
+        ["train", task, "--out", "learning", *SETTINGS, "--set", "trunk.freeze_bn=false", "--batch-size", "8"],
         ["clean-labels", task, "--out", "fast", "--fast", *SETTINGS],
         ["clean-labels", task, "--out", "full", "--full", *SETTINGS],
         ["train", task, "--out", "trained", *SETTINGS],
@@ -114,6 +123,12 @@ def assert_same_training(one: Path, other: Path) -> None:
 
 def test_two_processes_train_the_weights_and_scores_of_one(in_one, in_two):
     assert_same_training(in_one, in_two[0] / "trained")
+
+
+def test_all_processes_have_the_same_weights_and_batchnorm_statistics_after_each_epoch(in_two):
+    told = [set(re.findall(rf"process {rank}: (\w+ \d [0-9a-f]{{16}})", in_two[1].text)) for rank in range(2)]
+    assert told[0] == told[1]
+    assert sorted(each[:-17] for each in told[0]) == ["learning 1", "learning 2", "resumed 2", "trained 1", "trained 2"]
 
 
 def test_a_killed_process_ends_the_other_with_a_message_and_a_run_to_resume(killed):
