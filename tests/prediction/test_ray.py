@@ -55,6 +55,7 @@ def workers_of(pid: int) -> list[int]:
     return [each for each, title in titles.items() if title.startswith(b"ray::MapWorker") and is_below(each)]
 
 
+@pytest.mark.timeout(900)  # two processes import torch, and a third when one was killed
 def test_a_killed_worker_loses_and_doubles_nothing_and_the_table_is_that_of_one_process(cli, trained_run, asked, tmp_path):
     here = cli("predict", trained_run, asked, *OPTIONS, "--csv", tmp_path / "here.csv", "--workers", 0)
     assert here.code == 3, here.err
