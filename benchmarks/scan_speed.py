@@ -36,7 +36,7 @@ def measure(data: Path, *, task: str, trunk: str | None, px: int | None, weights
         with tempfile.TemporaryDirectory() as folder:
             command = ["clean-labels", task, "--data", str(data), "--weights", weights, *settings, "--fast", "--out", f"{folder}/clean"]
             seconds = seconds_of(*command, *(["--limit", str(rows)] if rows else []), cache=f"{folder}/features")
-            pictures = len(pd.read_csv(f"{folder}/clean/aum.csv"))
+            pictures = len(pd.read_csv(f"{folder}/clean/aum_values.csv"))
         rate = (before + pass_rate(task, changes)) / 2
         turns.append(
             {"seconds": round(seconds, 1), "pictures": pictures, "trunk_per_s": round(rate, 1), "passes": round(seconds * rate / pictures, 2)}
