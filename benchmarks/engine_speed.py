@@ -3,8 +3,9 @@
     python benchmarks/engine_speed.py TABLE.csv [--rows N] [--rounds N] [--trunks resnet50,mobilenet_v3_large]
 
 Prints a list of `{name, ratio, unit, against, rounds, …}`. For each trunk and engine that is installed, in its best precision on this
-CPU: pictures per second end to end over the model's alone (the same batch and threads), and the engines' model-only rates over
-torch's. A first, uncounted prediction makes the graph, which later ones find.
+CPU: pictures per second end to end over the model's alone (the same batch and threads); over what model and decoding could do at
+best one after the other, each on all cores; over the plain script's (`plain.py`, on the first pictures of the list); and the
+engines' model-only rates over torch's. A first, uncounted prediction makes the graph, which later ones find.
 """
 
 import argparse
@@ -12,17 +13,26 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plain
 import torch
 from predict_speed import BATCH_SIZE, make_run
 
+from attrcls.data.augment import Augmenter
+from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures, default_workers
 from attrcls.features.cache import default_cache
 from attrcls.graph.extras import is_installed
 from attrcls.prediction.models import load_models
 from attrcls.prediction.runtime import ENGINES, start_runtime
 from attrcls.runs.predict import run_predict
+from attrcls.task import load_plan
+
+PX = 224
+# The plain script is slow, and its rate steady.
+PLAIN_ROWS = 256
 
 
 def measure(table: Path, *, trunk: str, task: str, rows: int, rounds: int) -> list[dict[str, object]]:
@@ -38,14 +48,17 @@ def measure(table: Path, *, trunk: str, task: str, rows: int, rounds: int) -> li
         pictures.to_csv(listed, index=False)
         for engine in engines:
             model_rate(folder / "run", engine, pictures=2 * BATCH_SIZE)
-        turns = []
+        turns: list[dict[str, dict[str, Any]]] = []
+        paths = [Path(path) for path in pictures["path"]]
         for _ in range(rounds):
-            turn = {}
+            decoded = decode_rate(paths)
+            turn = {"plain": {"per_s": plain.predict_rate(paths[:PLAIN_ROWS], trunk=trunk, px=PX, batch_size=BATCH_SIZE)}}
             for engine in engines:
                 alone, ran_on = model_rate(folder / "run", engine, pictures=len(pictures))
                 began = time.perf_counter()
                 predicted = run_predict(folder / "run", listed, csv=folder / "out.csv", batch_size=BATCH_SIZE, engine=engine)
-                turn[engine] = {"ran_on": ran_on, "model_per_s": alone, "end_to_end_per_s": len(pictures) / (time.perf_counter() - began)}
+                seconds = time.perf_counter() - began
+                turn[engine] = {"ran_on": ran_on, "model_per_s": alone, "decode_per_s": decoded, "end_to_end_per_s": len(pictures) / seconds}
                 assert predicted.failed == 0 and predicted.ran_on == ran_on
             turns.append(turn)
     return [result for engine in engines for result in _results(trunk, engine, turns, pictures=len(pictures))]
@@ -66,7 +79,20 @@ def model_rate(run: Path, engine: str, *, pictures: int) -> tuple[float, str]:
     return batches * BATCH_SIZE / (time.perf_counter() - began), str(runtime)
 
 
-def _results(trunk: str, engine: str, turns: list[dict[str, dict]], *, pictures: int) -> list[dict[str, object]]:
+def decode_rate(paths: list[Path]) -> float:
+    """Pictures per second from files to batches, on all cores, with nothing else to do."""
+    plan = load_plan("clothing", changes={"image.px": PX})
+    pictures = Pictures(paths, None, plan.task.image.resize_px, plan.task.image.fit)
+    loader = DecodedLoader(PictureDataset(pictures, Augmenter("none", px=PX)), workers=default_workers())
+    draws = [Draw(row, (0,)) for row in range(len(paths))]
+    batches = loader.batches([draws[start : start + BATCH_SIZE] for start in range(0, len(draws), BATCH_SIZE)])
+    next(batches)  # the workers have started
+    began = time.perf_counter()
+    seen = sum(len(batch.rows) for batch in batches)
+    return seen / (time.perf_counter() - began)
+
+
+def _results(trunk: str, engine: str, turns: list[dict[str, dict[str, Any]]], *, pictures: int) -> list[dict[str, object]]:
     mine = [turn[engine] for turn in turns]
     against_torch = [turn[engine]["model_per_s"] / turn["torch"]["model_per_s"] for turn in turns]
     end_against_torch = [turn[engine]["end_to_end_per_s"] / turn["torch"]["end_to_end_per_s"] for turn in turns]
@@ -78,7 +104,20 @@ def _results(trunk: str, engine: str, turns: list[dict[str, dict]], *, pictures:
             "unit": "of the model's rate on ready tensors",
             "against": "the model alone, same engine, precision and batch",
             **facts,
-        }
+        },
+        {
+            "name": f"predict, JPEG files to CSV, {trunk}, {mine[0]['ran_on']}",
+            "ratio": _mean(each["end_to_end_per_s"] * (1 / each["model_per_s"] + 1 / each["decode_per_s"]) for each in mine),
+            "unit": "of 1 / (1/model + 1/decode)",
+            "against": "the model alone and decoding alone, each on all cores",
+        },
+        {
+            "name": f"predict, JPEG files to CSV, {trunk}, {mine[0]['ran_on']}",
+            "ratio": _mean(turn[engine]["end_to_end_per_s"] / turn["plain"]["per_s"] for turn in turns),
+            "unit": "times as fast",
+            "against": "a plain script: torch in float32, Pillow, two workers",
+            "plain_per_s": [round(turn["plain"]["per_s"], 1) for turn in turns],
+        },
     ]
     if engine != "torch":
         results += [
