@@ -65,7 +65,7 @@ def table_megabytes(table: Path) -> float:
 
 def arguments_of(command: str, sample: Path, table: Path, out: Path, *, px: int, trunk: str, workers: int | None) -> list[str]:
     decoding = [] if workers is None else ["--workers", str(workers)]
-    task = ["sample_faces", "--data", str(sample), "--trunk", trunk, "--weights", "none", "--set", f"image.px={px}"]
+    task = ["sample_faces", "--data", str(sample), "--weights", "none", "--set", f"trunk.name={trunk}", "--set", f"image.px={px}"]
     training = ["train", *task, "--epochs", "1", "--out", str(out / "run"), *decoding]
     if command == "train":
         return training

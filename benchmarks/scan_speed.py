@@ -34,9 +34,9 @@ def measure(data: Path, *, task: str, trunk: str | None, px: int | None, weights
     for _ in range(rounds):
         before = pass_rate(task, changes)
         with tempfile.TemporaryDirectory() as folder:
-            command = ["clean-labels", task, "--data", str(data), "--weights", weights, *settings, "--fast", "--out", f"{folder}/clean"]
+            command = ["clean-labels", task, "--data", str(data), "--weights", weights, *settings, "--fast", "--all-splits", "--out", f"{folder}/clean"]
             seconds = seconds_of(*command, *(["--limit", str(rows)] if rows else []), cache=f"{folder}/features")
-            pictures = len(pd.read_csv(f"{folder}/clean/aum_values.csv"))
+            pictures = pd.read_csv(f"{folder}/clean/aum_values.csv")["path"].nunique()
         rate = (before + pass_rate(task, changes)) / 2
         turns.append(
             {"seconds": round(seconds, 1), "pictures": pictures, "trunk_per_s": round(rate, 1), "passes": round(seconds * rate / pictures, 2)}
