@@ -34,7 +34,19 @@ def measure(data: Path, *, task: str, trunk: str | None, px: int | None, weights
     for _ in range(rounds):
         before = pass_rate(task, changes)
         with tempfile.TemporaryDirectory() as folder:
-            command = ["clean-labels", task, "--data", str(data), "--weights", weights, *settings, "--fast", "--all-splits", "--out", f"{folder}/clean"]
+            command = [
+                "clean-labels",
+                task,
+                "--data",
+                str(data),
+                "--weights",
+                weights,
+                *settings,
+                "--fast",
+                "--all-splits",
+                "--out",
+                f"{folder}/clean",
+            ]
             seconds = seconds_of(*command, *(["--limit", str(rows)] if rows else []), cache=f"{folder}/features")
             pictures = pd.read_csv(f"{folder}/clean/aum_values.csv")["path"].nunique()
         rate = (before + pass_rate(task, changes)) / 2
