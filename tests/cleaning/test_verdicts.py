@@ -9,7 +9,7 @@ from attrcls.cleaning.decisions import apply_decisions, read_decisions
 from attrcls.cleaning.roles import units_of
 from attrcls.cleaning.verdicts import VERDICT_COLUMNS, value_table, verdict_table
 from attrcls.data.tables import write_table
-from attrcls.task import CleanSpec
+from attrcls.sections import CleanSpec
 from attrcls.types import MISSING
 
 NO_FLOOR = CleanSpec(floor_share=1.0, floor_rows=0)

@@ -8,7 +8,8 @@ from attrcls.errors import UserError
 from attrcls.model.heads import build_head
 from attrcls.model.losses import LOSSES, LossContext, build_loss
 from attrcls.model.network import Network, build_network, masked_losses
-from attrcls.task import HeadSpec, load_plan
+from attrcls.sections import HeadSpec
+from attrcls.task import load_plan
 from attrcls.types import Batch
 
 

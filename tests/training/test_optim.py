@@ -5,7 +5,8 @@ import torch
 
 from attrcls.errors import UserError
 from attrcls.model.network import build_network
-from attrcls.task import OptimiserSpec, ScheduleSpec, load_plan
+from attrcls.sections import OptimiserSpec, ScheduleSpec
+from attrcls.task import load_plan
 from attrcls.training.optim import SCHEDULES, build_ema, build_optimiser, learning_rate_factor, set_learning_rates
 
 

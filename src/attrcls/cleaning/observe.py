@@ -19,7 +19,8 @@ from attrcls.errors import UserError
 from attrcls.model.heads import build_head
 from attrcls.model.losses import LossContext
 from attrcls.model.network import Network
-from attrcls.task import HeadSpec, OptimiserSpec, ScheduleSpec, Task
+from attrcls.sections import HeadSpec, OptimiserSpec, ScheduleSpec
+from attrcls.task import Task
 from attrcls.training.checkpoint import load_checkpoint, save_checkpoint
 from attrcls.training.loop import EpochBatches, TrainState, fit
 from attrcls.training.optim import build_optimiser

@@ -13,7 +13,7 @@ from scipy.stats import poisson
 
 from attrcls.cleaning.audit import HeadAudit
 from attrcls.data.manifest import Manifest
-from attrcls.task import CleanSpec
+from attrcls.sections import CleanSpec
 from attrcls.types import MISSING
 
 KEEP, DROP, RELABEL = "keep", "drop_label", "relabel"

@@ -25,7 +25,7 @@ from attrcls.data.manifest import Manifest
 from attrcls.data.remote import Location
 from attrcls.errors import ImageError, UserError
 from attrcls.launcher import find_launch
-from attrcls.task import ImageSpec
+from attrcls.sections import ImageSpec
 from attrcls.types import MISSING, WHOLE, Batch, Share
 
 # Streams of randomness that share the task's seed.

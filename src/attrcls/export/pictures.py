@@ -10,7 +10,7 @@ from torch import Tensor
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures
 from attrcls.data.remote import Location
-from attrcls.task import ImageSpec
+from attrcls.sections import ImageSpec
 
 
 def read_pictures(paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None, image: ImageSpec) -> Tensor:

@@ -21,7 +21,7 @@ from attrcls.engine import Engine, precision_of
 from attrcls.errors import UserError
 from attrcls.features.cache import content_keys, kept_or_computed
 from attrcls.model.network import Network
-from attrcls.task import ImageSpec
+from attrcls.sections import ImageSpec
 from attrcls.tensors import digest_tensors
 
 # Cleaning sees each picture as it is and mirrored.

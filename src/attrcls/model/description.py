@@ -16,8 +16,9 @@ from attrcls.model.heads import build_head
 from attrcls.model.losses import LossContext
 from attrcls.model.network import Network
 from attrcls.model.trunk import build_trunk
+from attrcls.sections import HeadSpec, ImageSpec
 from attrcls.spec import Spec
-from attrcls.task import HeadSpec, ImageSpec, Plan
+from attrcls.task import Plan
 
 FORMAT_VERSION = 1
 

@@ -4,8 +4,8 @@ from torch import Tensor, nn
 
 from attrcls.errors import UserError
 from attrcls.model.losses import Loss, LossContext, build_loss
+from attrcls.sections import HeadSpec
 from attrcls.spec import suggest
-from attrcls.task import HeadSpec
 
 
 class SoftmaxHead(nn.Module):

@@ -12,7 +12,8 @@ from attrcls.model.fused import fused
 from attrcls.model.heads import SoftmaxHead, build_head
 from attrcls.model.losses import LossContext
 from attrcls.model.trunk import build_trunk
-from attrcls.task import ImageSpec, Task
+from attrcls.sections import ImageSpec
+from attrcls.task import Task
 from attrcls.types import Batch
 
 

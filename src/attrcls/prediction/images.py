@@ -18,7 +18,7 @@ from attrcls.errors import AttrclsError
 from attrcls.prediction.forward import Forward, torch_forward
 from attrcls.prediction.models import TrainedModel, heads_of
 from attrcls.prediction.parts import PART_PICTURES, PART_SECONDS, FloatArray, KeptParts, Part, joined
-from attrcls.task import ImageSpec
+from attrcls.sections import ImageSpec
 
 
 class Runner(Protocol):

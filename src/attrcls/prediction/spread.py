@@ -21,7 +21,7 @@ from attrcls.prediction.images import LocalRunner, Runner
 from attrcls.prediction.models import PackedModel, TrainedModel, pack_model, unpack_model
 from attrcls.prediction.parts import Part
 from attrcls.prediction.runtime import Runtime, open_runtime
-from attrcls.task import ImageSpec
+from attrcls.sections import ImageSpec
 
 # A block is lost with its worker, so it is a matter of seconds; each worker gets several, so that none waits long for the last.
 BLOCK_PICTURES, BLOCKS_PER_WORKER = 512, 4

@@ -21,7 +21,7 @@ from attrcls.prediction.output import prediction_table, submission_table
 from attrcls.prediction.parts import KeptParts, kept_parts
 from attrcls.prediction.runtime import Runtime, start_runtime
 from attrcls.prediction.spread import cluster_runner
-from attrcls.task import ImageSpec
+from attrcls.sections import ImageSpec
 
 Advance = Callable[[int], None]
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from attrcls.errors import UserError
 from attrcls.model.network import Network
+from attrcls.sections import OptimiserSpec, ScheduleSpec
 from attrcls.spec import suggest
-from attrcls.task import OptimiserSpec, ScheduleSpec
 
 # torch's OneCycleLR begins at 1/25 of the top rate and ends at 1/250,000 of it (Smith & Topin 2018).
 _ONECYCLE_START, _ONECYCLE_END = 1 / 25, 1 / 250_000

@@ -1,0 +1,126 @@
+"""The sections of a task file: each a frozen set of choices, with the default of every one.
+
+Enters: a part of `tasks/NAME.yaml`. Leaves: the same, typed; `task.py` puts them together and checks them against each other.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from attrcls.spec import Spec
+
+# Linear heads on features that do not change want a far higher rate than a trunk: top-1 on validation after eight epochs was
+# 0.30 at 0.0005, 0.44 at 0.01 and 0.47 at 0.02 on clothing's garments, 0.60, 0.72 and 0.73 on age5's bands; after twenty
+# epochs 0.01 and 0.02 did equally well.
+FROZEN_LR = 0.01
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class CardUse(Spec):
+    """A card of the task; each epoch draws `ratio` times its train rows."""
+
+    card: str
+    ratio: Annotated[float, Field(gt=0, le=1000)] = 1.0
+
+
+class ImageSpec(Spec):
+    """How a picture becomes the trunk's input."""
+
+    px: Annotated[int, Field(ge=8, le=2048)] = Field(default=128, description="side of the square that the trunk sees")
+    margin: Annotated[float, Field(ge=0, le=1)] = Field(default=0.125, description="room around it for random crops, as a share of px")
+    fit: Literal["stretch", "crop", "pad"] = Field(default="stretch", description="how a picture that is not square is made so")
+    crop_boxes: bool = Field(default=False, description="cut out each row's box first, where the card has boxes")
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+
+    @property
+    def resize_px(self) -> int:
+        """The side, in pixels, to which a picture is resized before the crop."""
+        return round(self.px * (1 + self.margin))
+
+
+class TrunkSpec(Spec):
+    """The shared backbone: any torchvision classification model by its name."""
+
+    name: str = "resnet18"
+    weights: str = Field(default="DEFAULT", description="DEFAULT or a named set of torchvision, a file, a run, or none")
+    freeze: bool = Field(default=False, description="train the heads only, with BatchNorm in eval mode")
+    freeze_bn: bool = Field(default=False, description="BatchNorm in eval mode: it keeps the statistics that the weights came with")
+    frozen_views: Annotated[int, Field(ge=0, le=1000)] = Field(default=4, description="freeze: views kept of a picture; 0 augments each epoch")
+    freeze_epochs: Annotated[int, Field(ge=0)] = Field(default=0, description="heads first for so many epochs, then all")
+
+
+class HeadSpec(Spec):
+    """One attribute's head and its loss; the classes come from the card."""
+
+    kind: str = "softmax"
+    loss: str = "cross_entropy"
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    label_smoothing: Share = 0.1
+    hidden: Annotated[int, Field(ge=1, le=65_536)] | None = Field(default=None, description="width of a hidden layer, if one is wanted")
+    dropout: Share = 0.0
+
+
+class OptimiserSpec(Spec):
+    """`trunk_lr` is the trunk's own rate; by default it learns at `lr` like the heads."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    lr: Positive = Field(default=5e-4, description=f"top learning rate; {FROZEN_LR} by default where the trunk is frozen")
+    trunk_lr: Positive | None = None
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    momentum: Share = Field(default=0.9, description="of sgd")
+    sweep: list[Positive] | None = Field(
+        default=None, min_length=2, description="rates to try side by side on a frozen trunk; the best trains the run"
+    )
+    clip_norm: Positive | None = Field(default=None, description="largest gradient norm")
+    accumulate: Count = Field(default=1, description="batches per update")
+
+
+class ScheduleSpec(Spec):
+    """`warmup_epochs` rises linearly from zero before any schedule; onecycle warms up by itself."""
+
+    name: str = "onecycle"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    rise: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.2, description="onecycle: share of the steps in which the rate rises")
+    step_epochs: Count = Field(default=3, description="step: epochs between two drops")
+    step_factor: Annotated[float, Field(gt=0, le=1)] = Field(default=0.1, description="step: what each drop multiplies by")
+
+
+class BalanceSpec(Spec):
+    """Train rows are weighed so that the classes of each of these heads are drawn equally often, all heads at once."""
+
+    heads: list[str] = Field(min_length=1, description="whose classes to make equal")
+    strength: Annotated[float, Field(ge=0, le=1)] = Field(default=1.0, description="0 leaves the classes as they are, 1 makes them equal")
+    cap: Annotated[float, Field(ge=1, le=1e6)] = Field(default=10.0, description="how many times as often a row may be drawn, at most")
+    repeat_augment: str | list[dict[str, Any]] | None = Field(
+        default=None, description="the recipe for a row's second and further draws in an epoch; by default the same as for its first"
+    )
+
+
+class HoldBackSpec(Spec):
+    """What is held back for validation where a card gives no validation rows."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    seed: Seed = 0
+    duplicates: Literal["ignore", "group"] = Field(
+        default="ignore", description="group: pictures that show the same (attrcls data lists them), and their groups, stay in one split"
+    )
+
+
+class CombineSpec(Spec):
+    """The combined code's column name, and its attributes with the most significant first."""
+
+    name: str
+    order: list[str] = Field(min_length=1)
+
+
+class CleanSpec(Spec):
+    """What `clean-labels` suspects beside what its method finds, and what it leaves alone."""
+
+    combinations: bool = Field(default=True, description="suspect combinations of labels that are impossible or very rare")
+    impossible: list[dict[str, str]] = Field(default=[], description="combinations that cannot be, each a mapping of head to class name")
+    floor_share: Annotated[float, Field(ge=0, le=1)] = Field(default=0.5, description="the largest share of its labels that a class may lose")
+    floor_rows: Annotated[int, Field(ge=0)] = Field(default=20, description="the number of labels below which no class may fall")
