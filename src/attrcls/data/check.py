@@ -1,13 +1,11 @@
 """Which pictures of a manifest can be read: every one is decoded once, before anything is trained on it."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import numpy.typing as npt
 
 from attrcls.data.images import image_size, read_image
-from attrcls.data.loader import default_workers
 from attrcls.data.manifest import Manifest
+from attrcls.data.threads import in_threads
 from attrcls.errors import ImageError, Problem
 
 
@@ -29,9 +27,7 @@ def find_unreadable(manifest: Manifest, *, min_px: int, crop: bool, known: npt.N
             return str(error).removeprefix(f"{paths[row]}: ")
         return None
 
-    # Threads, not processes: the decoders release the interpreter's lock, and nothing has to travel.
-    with ThreadPoolExecutor(default_workers()) as pool:
-        faults = list(pool.map(fault, range(len(manifest))))
+    faults = in_threads(fault, len(manifest))
     frame = manifest.frame
     return {
         row: Problem(f"{frame['card'].iloc[row]}: {frame['path'].iloc[row]}", message) for row, message in enumerate(faults) if message is not None
@@ -41,11 +37,12 @@ def find_unreadable(manifest: Manifest, *, min_px: int, crop: bool, known: npt.N
 def image_sizes(manifest: Manifest) -> list[tuple[int, int] | None]:
     """Each row's picture's upright (width, height) in pixels from its header, None where it cannot be read."""
 
-    def size(path: object) -> tuple[int, int] | None:
+    paths = manifest.image_paths()
+
+    def size(row: int) -> tuple[int, int] | None:
         try:
-            return image_size(path)  # type: ignore[arg-type]
+            return image_size(paths[row])
         except ImageError:
             return None
 
-    with ThreadPoolExecutor(default_workers()) as pool:
-        return list(pool.map(size, manifest.image_paths()))
+    return in_threads(size, len(manifest))

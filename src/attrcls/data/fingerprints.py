@@ -5,7 +5,6 @@ Pictures go in; small arrays come out: two perceptual hashes and a coarse colour
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -17,7 +16,7 @@ from PIL import Image
 
 from attrcls.data.images import read_image, resize_to
 from attrcls.data.levels import Pixels
-from attrcls.data.loader import default_workers
+from attrcls.data.threads import in_threads
 from attrcls.errors import ImageError
 
 DETAIL_PX = 64
@@ -84,9 +83,9 @@ def fingerprint(image: Pixels) -> Fingerprint:
 def read_fingerprints(paths: Sequence[Path]) -> Fingerprints:
     """Read every picture once; what cannot be read is left out and told in `failed`."""
 
-    def digest(path: Path) -> bytes | None:
+    def digest(place: int) -> bytes | None:
         try:
-            with path.open("rb") as file:
+            with paths[place].open("rb") as file:
                 return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
         except (OSError, ValueError):  # ValueError: a NUL character in the path
             return None
@@ -97,15 +96,13 @@ def read_fingerprints(paths: Sequence[Path]) -> Fingerprints:
         except ImageError:
             return None
 
-    # Threads, not processes: the decoders release the interpreter's lock, and nothing has to travel.
-    with ThreadPoolExecutor(default_workers()) as pool:
-        first_of: dict[bytes, int] = {}
-        copies = []
-        for place, content in enumerate(pool.map(digest, paths)):
-            if content is not None and (first := first_of.setdefault(content, place)) != place:
-                copies.append((first, place))
-        alone = list(first_of.values())
-        found = list(pool.map(look, alone))
+    first_of: dict[bytes, int] = {}
+    copies = []
+    for place, content in enumerate(in_threads(digest, len(paths))):
+        if content is not None and (first := first_of.setdefault(content, place)) != place:
+            copies.append((first, place))
+    alone = list(first_of.values())
+    found = in_threads(lambda position: look(alone[position]), len(alone))
     unreadable = {place for place, print_ in zip(alone, found, strict=True) if print_ is None}
     # Two broken files of the same bytes are no picture twice.
     unreadable |= {second for first, second in copies if first in unreadable}

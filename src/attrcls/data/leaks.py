@@ -4,7 +4,7 @@ Manifest rows go in; leaks, each with its rows and splits, come out, and a numbe
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def find_leaks(rows: pd.DataFrame, files: npt.NDArray[np.int64], *, columns: dic
     return drop, leaks
 
 
-def number_files(paths: Sequence[Path]) -> npt.NDArray[np.int64]:
+def number_files(paths: Iterable[Path]) -> npt.NDArray[np.int64]:
     """A number per path, equal for paths that lead to one file: through links, `..`, or another spelling that the disk accepts."""
     numbers: dict[object, int] = {}
     return np.array([numbers.setdefault(_identity(path), len(numbers)) for path in paths], np.int64)

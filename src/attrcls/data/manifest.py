@@ -14,6 +14,7 @@ import pandas as pd
 
 from attrcls.card import Card
 from attrcls.data.leaks import LEAK_FIX, find_leaks, number_files
+from attrcls.data.locations import Locations
 from attrcls.data.rows import BOX_COLUMNS, read_rows
 from attrcls.errors import Problem, ProblemsError
 from attrcls.types import MISSING
@@ -56,9 +57,9 @@ class Manifest:
         """The same rows with columns replaced."""
         return replace(self, frame=self.frame.assign(**columns))
 
-    def image_paths(self) -> list[Path]:
+    def image_paths(self) -> Sequence[Path]:
         """Each row's picture, as a path that can be opened."""
-        return [self.roots[card] / path for card, path in zip(self.frame["card"], self.frame["path"], strict=True)]
+        return Locations(self.roots[card] / path for card, path in zip(self.frame["card"], self.frame["path"], strict=True))
 
     def boxes(self) -> npt.NDArray[np.float64]:
         """`(rows, 4)`: xmin, ymin, xmax, ymax in pixels, NaN where a row has none."""
@@ -85,7 +86,7 @@ def build_manifest(cards: Mapping[str, Card], roots: Mapping[str, Path], *, on_e
         problems += found
         parts.append(rows[~bad_rows])
     frame = pd.concat(parts, ignore_index=True)
-    files = number_files([roots[card] / path for card, path in zip(frame["card"], frame["path"], strict=True)])
+    files = number_files(roots[card] / path for card, path in zip(frame["card"], frame["path"], strict=True))
     leaking, leaks = find_leaks(frame, files, columns={name: card.group for name, card in cards.items()})
     problems += leaks
     if problems and on_error == "stop":

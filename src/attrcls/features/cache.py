@@ -4,7 +4,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attrcls.data.loader import Pictures, default_workers
+from attrcls.data.loader import Pictures
+from attrcls.data.threads import in_threads
 from attrcls.errors import AttrclsError, UserError
 from attrcls.tensors import load_tensors, save_tensors
 
@@ -43,8 +43,7 @@ def content_keys(pictures: Pictures[Path]) -> list[bytes]:
         box = b"" if pictures.boxes is None else pictures.boxes[row].tobytes()
         return hashlib.blake2b(data + box, digest_size=16).digest()
 
-    with ThreadPoolExecutor(default_workers()) as pool:
-        return list(pool.map(key, range(len(pictures.paths))))
+    return in_threads(key, len(pictures.paths))
 
 
 def kept_or_computed(

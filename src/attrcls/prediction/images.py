@@ -1,7 +1,7 @@
 """Pictures to probabilities: each distinct picture is read and run once, however many rows name it."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -57,12 +57,8 @@ def predict_images(
     `advance` is told how many pictures were just done. A row whose box is not four numbers counts as unreadable. With `kept`
     pictures are put by in parts, and those that are found there are not run again.
     """
-    keys = [(address_of(path), None if boxes is None else tuple(boxes[row])) for row, path in enumerate(paths)]
-    first_of = {key: row for row, key in reversed(list(enumerate(keys)))}
-    rows = sorted(first_of.values())
-    place_of = {row: position for position, row in enumerate(rows)}
-    source = np.array([place_of[first_of[key]] for key in keys])
-    status, error = _known_faults([paths[row] for row in rows], boxes[rows] if boxes is not None else None)
+    rows, source = _distinct(paths, boxes)
+    status, error = _known_faults((paths[row] for row in rows), boxes[rows] if boxes is not None else None)
     sums = {head: np.zeros((len(rows), len(classes)), dtype=np.float32) for head, classes in heads_of(models).items()}
 
     def take(part: Part) -> None:
@@ -107,14 +103,30 @@ def predict_images(
     return Predictions(probabilities, [status[i] for i in source], [error[i] for i in source])
 
 
-def _known_faults(paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None) -> tuple[list[str], list[str]]:
+def _distinct(paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None) -> tuple[list[int], npt.NDArray[np.int64]]:
+    """The first row of each distinct picture, ascending, and for every row the position of its picture among those."""
+    position_of: dict[object, int] = {}
+    rows: list[int] = []
+    source = np.empty(len(paths), dtype=np.int64)
+    for row, path in enumerate(paths):
+        source[row] = position_of.setdefault(address_of(path) if boxes is None else (address_of(path), boxes[row].tobytes()), len(rows))
+        if source[row] == len(rows):
+            rows.append(row)
+    return rows, source
+
+
+def _known_faults(paths: Iterable[Location], boxes: npt.NDArray[np.float64] | None) -> tuple[list[str], list[str]]:
     """Status and error of what need not be opened to be refused: rows without a path, or without the box to crop."""
-    status, error = ["ok"] * len(paths), [""] * len(paths)
+    status, error = [], []
     for position, path in enumerate(paths):
         if path == Path():
-            status[position], error[position] = "missing", "the cell names no picture"
+            what, why = "missing", "the cell names no picture"
         elif boxes is not None and not np.isfinite(boxes[position]).all():
-            status[position], error[position] = "unreadable", "the row's box is not four numbers"
+            what, why = "unreadable", "the row's box is not four numbers"
+        else:
+            what, why = "ok", ""
+        status.append(what)
+        error.append(why)
     return status, error
 
 

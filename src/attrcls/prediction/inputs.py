@@ -12,6 +12,7 @@ import pandas as pd
 
 from attrcls.card import BoxSpec
 from attrcls.data.cells import unescape_cell
+from attrcls.data.locations import Locations
 from attrcls.data.remote import Location, Url, check_reachable, is_url, parse_location
 from attrcls.data.tables import find_column, read_table
 from attrcls.errors import UserError
@@ -64,7 +65,7 @@ def read_input(
     table = read_table(source, encoding=encoding)
     column = _image_column(table, image_column, file=source)
     bases = [image_root] if image_root else [source.parent] if isinstance(source, Url) else [source.parent, source.parent / "images"]
-    paths = [_look_up(cell, bases) for cell in table[column]]
+    paths = Locations(_look_up(cell, bases) for cell in table[column])
     if isinstance(image_root, Url):
         below = (path for path in paths if isinstance(path, Url) and path.text.startswith(image_root.text))
         check_reachable(image_root, list(itertools.islice(below, PICTURES_TRIED)))
@@ -88,7 +89,7 @@ def _read_folder(folder: Path) -> PredictInput:
     names.sort()
     # A name that is not UTF-8 (from an archive packed in cp949, say) cannot be written into a table as it is.
     told = [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in names]
-    return PredictInput(pd.DataFrame({"path": told}), "path", [folder / name for name in names])
+    return PredictInput(pd.DataFrame({"path": told}), "path", Locations(folder / name for name in names))
 
 
 def _image_column(table: pd.DataFrame, wanted: str | None, *, file: Location) -> str:
