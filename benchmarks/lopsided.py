@@ -1,0 +1,112 @@
+"""What losses, drawing, adjusting and quotas do for scarce classes: age bands, lopsided in training and uniform in the test set.
+
+    python benchmarks/lopsided.py --data PACKS/age5 --weights FILE [--budget frozen|full] [--cells plain,focal,…] [--seeds 0,1,2]
+
+A cell is a recipe and a seed: one training, then its test predictions as they are, adjusted for the training counts, and under a
+uniform quota. Each has a file of its own in `results/lopsided`, so that the benchmark goes on where it was stopped; delete a file
+to run its cell anew. `frozen` screens heads on kept features, `full` trains everything. Recipes are chosen by the validation
+rows' mean recall over the bands, which is their top-1 were they uniform as the test rows are; test figures are looked at once.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from attrcls.runs.predict import run_predict
+from attrcls.runs.train import run_train
+
+RESULTS = Path(__file__).parent / "results" / "lopsided"
+HEAD = "age_band"
+CHOSEN_BY = f"{HEAD}/recall"
+
+
+def loss(name: str, **options: float) -> dict[str, Any]:
+    """A recipe that changes the age head's loss alone."""
+    return {f"heads.{HEAD}.loss": name, **{f"heads.{HEAD}.loss_options.{key}": value for key, value in options.items()}}
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "balanced-sampling": {"balance": [HEAD]},
+    "effective-number": loss("cross_entropy", beta=0.999),
+    "focal": loss("focal"),
+    "asymmetric": loss("asymmetric"),
+    "balanced-softmax": loss("balanced_softmax"),
+    "logit-adjusted": loss("logit_adjusted"),
+    "ldam": loss("ldam"),
+    "ldam-drw": loss("ldam", drw=0.8),
+    "ldam-rsg": {**loss("ldam", drw=0.8), "rsg": {"head": HEAD}},
+}
+BUDGETS: dict[str, dict[str, Any]] = {"frozen": {"trunk.freeze": True}, "full": {}}
+# What a prediction may be told beside.
+DECISIONS: dict[str, dict[str, Any]] = {"argmax": {}, "adjusted": {"adjust": 1.0}, "quota": {"quota": "uniform"}}
+
+
+def run_cell(recipe: str, seed: int, *, budget: str, data: Path, weights: str, precision: str) -> None:
+    """One training and its test predictions; what has its file is not run again."""
+    file = RESULTS / f"{budget}-{recipe}-seed{seed}.json"
+    if file.exists():
+        return
+    changes = {"trunk.weights": weights, "seed": seed, "monitor": CHOSEN_BY, **BUDGETS[budget], **RECIPES[recipe]}
+    truth = pd.read_csv(data / "test.csv")
+    with tempfile.TemporaryDirectory() as folder:
+        run = run_train("age5", data=data, changes=changes, out=f"{folder}/run", precision=precision)
+        status = json.loads((run / "status.json").read_text())
+        kept = pd.read_csv(run / "metrics.csv").iloc[status["kept_epoch"] - 1].to_dict()
+        test = {}
+        for name, told in DECISIONS.items():
+            table = run_predict(run, data / "test.csv", precision=precision, engine="torch", **told).table
+            test[name] = round(float((table[HEAD] == truth[HEAD]).mean()), 4)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    cell = {"recipe": recipe, "seed": seed, "budget": budget, "precision": status["precision"], "chosen_by": round(kept[CHOSEN_BY], 4), "test": test}
+    file.write_text(json.dumps({**cell, "seconds": status["seconds"], "validation": kept}, indent=2) + "\n")
+    print(f"{file.name}: validation {cell['chosen_by']}, test {test}", flush=True)
+
+
+def summarise() -> None:
+    """Mean and spread of every recipe, best on validation first."""
+    for budget in BUDGETS:
+        lines = []
+        for recipe in RECIPES:
+            cells = [json.loads(file.read_text()) for file in sorted(RESULTS.glob(f"{budget}-{recipe}-seed*.json"))]
+            if cells:
+                chosen_by = statistics.mean(cell["chosen_by"] for cell in cells)
+                told = "  ".join(f"{name} {spread([cell['test'][name] for cell in cells])}" for name in DECISIONS if name in cells[0]["test"])
+                lines.append((chosen_by, f"{budget:7} {recipe:18} {len(cells)} seeds  validation recall {chosen_by:.3f}  test: {told}"))
+        for _, line in sorted(lines, reverse=True):
+            print(line)
+
+
+def spread(values: list[float]) -> str:
+    deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
+    return f"{statistics.mean(values):.3f} ± {deviation:.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--budget", choices=BUDGETS, default="frozen")
+    parser.add_argument("--cells", help="recipes, with commas between; all by default")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--precision", default="auto")
+    arguments = parser.parse_args()
+    wanted = arguments.cells.split(",") if arguments.cells else [name for name in RECIPES if arguments.budget == "full" or "rsg" not in name]
+    if unknown := [name for name in wanted if name not in RECIPES]:
+        parser.error(f"--cells: expected some of {', '.join(RECIPES)}, found {', '.join(unknown)}")
+    # Features are kept for all cells, and for this benchmark alone.
+    os.environ.setdefault("ATTRCLS_CACHE", str(Path(tempfile.gettempdir()) / "attrcls-lopsided"))
+    for seed in arguments.seeds.split(","):
+        for recipe in wanted:
+            run_cell(recipe, int(seed), budget=arguments.budget, data=arguments.data, weights=arguments.weights, precision=arguments.precision)
+    summarise()
+
+
+if __name__ == "__main__":
+    main()
