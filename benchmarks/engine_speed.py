@@ -1,6 +1,6 @@
 """Prediction from JPEG files to a CSV by engine, against the engine's own rate on ready tensors, in turns in one process.
 
-    python benchmarks/engine_speed.py TABLE.csv [--rows N] [--rounds N] [--trunks resnet50,mobilenet_v3_large]
+    python benchmarks/engine_speed.py TABLE.csv [--rows N] [--rounds N] [--trunks resnet50,mobilenet_v3_large] [--engines openvino]
 
 Prints a list of `{name, ratio, unit, against, rounds, …}`. For each trunk and engine that is installed, in its best precision on this
 CPU: pictures per second end to end over the model's alone (the same batch and threads); over what model and decoding could do at
@@ -12,6 +12,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,28 @@ import numpy as np
 import pandas as pd
 import plain
 import torch
-from predict_speed import BATCH_SIZE, make_run
 
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures, default_workers
 from attrcls.features.cache import default_cache
 from attrcls.graph.extras import is_installed
+from attrcls.model.description import describe_model
+from attrcls.model.network import build_network
 from attrcls.prediction.models import load_models
 from attrcls.prediction.runtime import ENGINES, start_runtime
 from attrcls.runs.predict import run_predict
 from attrcls.task import load_plan
+from attrcls.training.checkpoint import save_model
 
 PX = 224
+BATCH_SIZE = 64
 # The plain script is slow, and its rate steady.
 PLAIN_ROWS = 256
 
 
-def measure(table: Path, *, trunk: str, task: str, rows: int, rounds: int) -> list[dict[str, object]]:
-    """Rates of every engine with one trunk, in `rounds` turns: model alone, then end to end, engine after engine."""
-    engines = [name for name, extra in ENGINES.items() if extra is None or is_installed(extra)]
+def measure(table: Path, *, trunk: str, task: str, rows: int, rounds: int, engines: Sequence[str] = tuple(ENGINES)) -> list[dict[str, object]]:
+    """Rates of every engine with one trunk, in `rounds` turns: the model alone before and after the whole, engine after engine."""
+    engines = [name for name, extra in ENGINES.items() if name in ("torch", *engines) and (extra is None or is_installed(extra))]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_run(folder / "run", task=task, trunk=trunk)
@@ -54,14 +58,24 @@ def measure(table: Path, *, trunk: str, task: str, rows: int, rounds: int) -> li
             decoded = decode_rate(paths)
             turn = {"plain": {"per_s": plain.predict_rate(paths[:PLAIN_ROWS], trunk=trunk, px=PX, batch_size=BATCH_SIZE)}}
             for engine in engines:
-                alone, ran_on = model_rate(folder / "run", engine, pictures=len(pictures))
+                before, ran_on = model_rate(folder / "run", engine, pictures=len(pictures) // 2)
                 began = time.perf_counter()
                 predicted = run_predict(folder / "run", listed, csv=folder / "out.csv", batch_size=BATCH_SIZE, engine=engine)
                 seconds = time.perf_counter() - began
+                after, _ = model_rate(folder / "run", engine, pictures=len(pictures) // 2)
+                alone = 2 / (1 / before + 1 / after)
                 turn[engine] = {"ran_on": ran_on, "model_per_s": alone, "decode_per_s": decoded, "end_to_end_per_s": len(pictures) / seconds}
                 assert predicted.failed == 0 and predicted.ran_on == ran_on
             turns.append(turn)
     return [result for engine in engines for result in _results(trunk, engine, turns, pictures=len(pictures))]
+
+
+def make_run(run: Path, *, task: str, trunk: str) -> None:
+    """A run as training leaves it, with random weights."""
+    plan = load_plan(task, changes={"trunk.name": trunk, "image.px": PX})
+    network, _ = build_network(plan.task, {head: [1] * len(spec.classes) for head, spec in plan.heads.items()}, weights="none")
+    description = describe_model(plan, fallback=dict.fromkeys(plan.heads, 0), precision="", epoch=1, scores={})
+    save_model(network, description.model_dump(mode="json"), run / "model")
 
 
 def model_rate(run: Path, engine: str, *, pictures: int) -> tuple[float, str]:
@@ -138,10 +152,13 @@ if __name__ == "__main__":
     parser.add_argument("--trunks", default="resnet50,mobilenet_v3_large")
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--engines", type=lambda text: text.split(","), default=list(ENGINES), help="some of them; torch always is")
     arguments = parser.parse_args()
     found = [
         result
         for trunk in arguments.trunks.split(",")
-        for result in measure(arguments.table, trunk=trunk, task=arguments.task, rows=arguments.rows, rounds=arguments.rounds)
+        for result in measure(
+            arguments.table, trunk=trunk, task=arguments.task, rows=arguments.rows, rounds=arguments.rounds, engines=arguments.engines
+        )
     ]
     print(json.dumps(found, indent=2))
