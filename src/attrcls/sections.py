@@ -58,6 +58,7 @@ class HeadSpec(Spec):
 
     kind: str = "softmax"
     loss: str = "cross_entropy"
+    loss_options: dict[str, float] = Field(default={}, description="the loss's own choices, such as gamma of focal")
     weight: Annotated[float, Field(ge=0)] = 1.0
     label_smoothing: Share = 0.1
     hidden: Annotated[int, Field(ge=1, le=65_536)] | None = Field(default=None, description="width of a hidden layer, if one is wanted")

@@ -33,7 +33,7 @@ class FixedBatches:
 def make_state(shared_squares, *overrides: str) -> tuple[Plan, TrainState]:
     plan = load_plan(str(shared_squares / "squares.task.yaml"), overrides=overrides)
     torch.manual_seed(0)
-    network, _ = build_network(plan.task, {"colour": [1, 1, 1], "size": [1, 1]}, weights="none")
+    network, _ = build_network(plan.task, {"colour": [9, 3, 1], "size": [1, 1]}, weights="none")
     network.to(memory_format=torch.channels_last)
     ema = build_ema(network, plan.task.ema) if plan.task.ema else None
     return plan, TrainState(network, build_optimiser(network, plan.task.optimiser), ema)
@@ -98,7 +98,13 @@ def test_the_same_seed_gives_the_same_weights_also_with_dropout(shared_squares):
 
 
 @pytest.mark.parametrize(
-    "options", [["optimiser.name=sgd"], ["ema=0.9", "heads.colour.dropout=0.3"], ["schedule.name=cosine", "optimiser.clip_norm=1.0"]]
+    "options",
+    [
+        ["optimiser.name=sgd"],
+        ["ema=0.9", "heads.colour.dropout=0.3"],
+        ["schedule.name=cosine", "optimiser.clip_norm=1.0"],
+        ["heads.colour.loss=ldam", "heads.colour.loss_options.deferred=0.5"],
+    ],
 )
 def test_a_run_resumed_from_its_checkpoint_ends_with_the_same_weights(shared_squares, tmp_path, options):
     fabric = start_engine(device="cpu", precision="32")
@@ -134,6 +140,12 @@ def test_a_batch_of_one_trains_where_the_trunk_has_room_and_says_so_where_not(sh
     run(shared_squares, "epochs=1", batches=FixedBatches(size=1, px=64))
     with pytest.raises(UserError, match="--batch-size 2"):
         run(shared_squares, "epochs=1", batches=FixedBatches(size=1, px=32))
+
+
+def test_a_deferred_loss_learns_as_a_plain_one_until_its_epoch_and_otherwise_after_it(shared_squares):
+    later, never = (run(shared_squares, "epochs=2", "heads.colour.loss=ldam", f"heads.colour.loss_options.deferred={part}")[1] for part in (0.5, 1))
+    same = [torch.equal(one.losses["colour"], other.losses["colour"]) for one, other in zip(later, never, strict=True)]
+    assert same == [True, True, True, False, False, False]
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])

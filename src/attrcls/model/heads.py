@@ -1,5 +1,7 @@
 """Heads by kind. A kind owns its outputs, loss and decoding; the loop and the network know none of them by name."""
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attrcls.errors import UserError
@@ -8,8 +10,22 @@ from attrcls.sections import HeadSpec
 from attrcls.spec import suggest
 
 
+class CosineLinear(nn.Module):
+    """Cosines of features and each class's weights, times `scale` (the normalised head of Cao et al. 2019)."""
+
+    def __init__(self, features: int, classes: int, *, scale: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(classes, features).uniform_(-1, 1))
+        self._scale = scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(batch, features)` to `(batch, classes)`, from −scale to scale."""
+        # Features of a unit that is dead are zero, and have no direction.
+        return F.linear(F.normalize(features, eps=1e-6) * self._scale, F.normalize(self.weight, eps=1e-6))
+
+
 class SoftmaxHead(nn.Module):
-    """One of several classes: a linear layer, optionally behind one hidden layer, and dropout."""
+    """One of several classes: a linear layer, optionally behind one hidden layer, and dropout; cosines where the loss wants them."""
 
     def __init__(self, *, features: int, classes: int, hidden: int | None, dropout: float, loss: Loss) -> None:
         super().__init__()
@@ -18,7 +34,8 @@ class SoftmaxHead(nn.Module):
             layers += [nn.Linear(features, hidden), nn.ReLU(inplace=True)]
         if dropout:
             layers.append(nn.Dropout(dropout))
-        self.layers = nn.Sequential(*layers, nn.Linear(hidden or features, classes))
+        width, scale = hidden or features, loss.cosine_scale
+        self.layers = nn.Sequential(*layers, CosineLinear(width, classes, scale=scale) if scale else nn.Linear(width, classes))
         self.outputs = classes
         self._loss = loss
 
@@ -27,9 +44,14 @@ class SoftmaxHead(nn.Module):
         logits: Tensor = self.layers(features)
         return logits
 
+    def start_epoch(self, epoch: int) -> None:
+        """Tell the loss that an epoch, counted from 0, begins."""
+        self._loss.start_epoch(epoch)
+
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Per-sample losses `(batch,)` of logits `(batch, classes)` against class indices `(batch,)`."""
-        return self._loss(logits, targets)
+        losses: Tensor = self._loss(logits, targets)
+        return losses
 
     @staticmethod
     def probabilities(logits: Tensor) -> Tensor:
@@ -48,6 +70,6 @@ def build_head(spec: HeadSpec, *, features: int, context: LossContext) -> Softma
     """
     if spec.kind not in HEADS:
         raise UserError(f"head kind: no kind {spec.kind!r}{suggest(spec.kind, HEADS)} (kinds: {', '.join(HEADS)})")
-    loss = build_loss(spec.loss, context)
+    loss = build_loss(spec.loss, context, spec.loss_options)
     classes = len(context.class_counts)
     return HEADS[spec.kind](features=features, classes=classes, hidden=spec.hidden, dropout=spec.dropout, loss=loss)

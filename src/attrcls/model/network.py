@@ -71,6 +71,11 @@ class Network(nn.Module):
         quick._modules = {**self._modules, "trunk": fused(self.trunk)}
         return quick
 
+    def start_epoch(self, epoch: int) -> None:
+        """Tell every head that an epoch, counted from 0, begins."""
+        for head in self.heads.values():
+            head.start_epoch(epoch)
+
     def set_trunk_frozen(self, frozen: bool) -> None:
         """Freeze the trunk or let it learn."""
         self.freeze_trunk = frozen
@@ -94,7 +99,7 @@ def build_network(task: Task, class_counts: Mapping[str, Sequence[int]], *, weig
     image: ImageSpec = task.image
     trunk = build_trunk(task.trunk.name, px=image.px, weights=weights)
     heads = {
-        name: build_head(spec, features=trunk.features, context=LossContext(torch.tensor(class_counts[name]), spec.label_smoothing))
+        name: build_head(spec, features=trunk.features, context=LossContext(torch.tensor(class_counts[name]), spec.label_smoothing, task.epochs))
         for name, spec in task.heads.items()
     }
     network = Network(trunk.module, heads, mean=image.mean, std=image.std)

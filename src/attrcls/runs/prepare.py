@@ -19,7 +19,7 @@ from attrcls.data.manifest import SKIP_ADVICE, Manifest, OnError, build_manifest
 from attrcls.data.split import split_manifest
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.model.heads import HEADS
-from attrcls.model.losses import LOSSES
+from attrcls.model.losses import LOSSES, checked_options
 from attrcls.model.trunk import known_trunks
 from attrcls.spec import suggest
 from attrcls.task import Plan
@@ -149,7 +149,7 @@ def check_names(plan: Plan) -> None:
 
     Raises:
         ProblemsError: names that no table has; all of them, each with its key and the nearest right one.
-        UserError: an explicit augmentation list that cannot be built.
+        UserError: options that a loss does not have, or an explicit augmentation list that cannot be built.
     """
     task = plan.task
     known = ["val_loss", "mean/top1", "mean/f1"]
@@ -176,6 +176,8 @@ def check_names(plan: Plan) -> None:
     ]
     if problems:
         raise ProblemsError(f"task {task.name}: unknown names", problems)
+    for head, spec in task.heads.items():
+        checked_options(LOSSES[spec.loss], spec.loss_options, name=spec.loss, where=f"{file}: heads.{head}.loss_options")
     Augmenter(task.augment, px=task.image.px)
     if repeat_augment is not None:
         Augmenter(repeat_augment, px=task.image.px, where="balance.repeat_augment")

@@ -69,6 +69,8 @@ def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine
         epoch = state.epoch
         state.network.set_trunk_frozen(task.trunk.freeze or epoch < task.trunk.freeze_epochs)
         network.train()
+        for each in dict.fromkeys((state.network, state.scored_network)):
+            each.start_epoch(epoch)
         # Dropout's random numbers start anew each epoch from (seed, epoch, process), so that a resumed run repeats them.
         torch.manual_seed(task.seed * 1_000_003 + epoch + (share.rank << 52))
         for index, batch in enumerate(on_device(labelled.epoch(epoch, share), fabric.device)):

@@ -1,0 +1,60 @@
+"""Losses for lopsided classes through the real command line: trained, predicted, and not used for cleaning."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from attrcls.data.tables import read_table
+
+SMALL = ("--set", "trunk.name=shufflenet_v2_x0_5", "--workers", 0)
+
+
+def train(cli, folder, out, *options):
+    return cli("train", folder / "squares.task.yaml", "--out", out, *SMALL, *options)
+
+
+def settings(*assignments: str) -> list[str]:
+    return [part for assignment in assignments for part in ("--set", assignment)]
+
+
+def test_a_model_under_margins_is_trained_and_predicts(cli, few_squares, tmp_path):
+    run = tmp_path / "run"
+    trained = train(
+        cli, few_squares, run, "--freeze", "--epochs", 2,
+        *settings("heads.colour.loss=ldam", "heads.colour.loss_options.deferred=0.5", "heads.size.loss=asymmetric", "ema=0.9"),
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+    head = json.loads((run / "model" / "model.json").read_text())["heads"]["colour"]
+    assert (head["loss"], head["loss_options"]) == ("ldam", {"deferred": 0.5})
+    predicted = cli("predict", run, few_squares / "labels.csv", "--image-root", few_squares / "images", "--csv", tmp_path / "out.csv", "--workers", 0)
+    assert predicted.code == 0, predicted.err
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert len(table) == 12
+    assert table["colour_confidence"].between(1 / 3, 1).all()
+
+
+def test_classes_are_counted_after_cleaning(cli, few_squares, tmp_path, monkeypatch):
+    import attrcls.runs.train as home
+
+    counted = []
+    real = home.build_network
+    monkeypatch.setattr(home, "build_network", lambda task, counts, **rest: counted.append(counts) or real(task, counts, **rest))
+    assert train(cli, few_squares, tmp_path / "all", "--epochs", 1, "--freeze").code == 0
+    splits = read_table(tmp_path / "all" / "splits.csv")
+    red = splits[(splits["split"] == "train") & (splits["colour"] == "red")].iloc[0]
+    decisions = tmp_path / "decisions.csv"
+    pd.DataFrame([{**red[["card", "row_id"]], "head": "colour", "given_label": "red", "decision": "drop_label"}]).to_csv(decisions, index=False)
+    result = train(cli, few_squares, tmp_path / "some", "--epochs", 1, "--freeze", "--decisions", decisions)
+    assert result.code == 0, result.err
+    assert np.subtract(counted[0]["colour"], counted[1]["colour"]).tolist() == [1, 0, 0]
+
+
+def test_cleaning_watches_plain_cross_entropy_whatever_the_task_trains_with(cli, few_squares, tmp_path):
+    margins = []
+    for name, options in (("plain", []), ("lopsided", settings("heads.colour.loss=ldam", "heads.size.loss=logit_adjusted"))):
+        out = tmp_path / name
+        result = cli("clean-labels", few_squares / "squares.task.yaml", "--out", out, "--fast", *SMALL, *options)
+        assert result.code == 0, result.err
+        margins.append((out / "aum_values.csv").read_bytes())
+    assert margins[0] == margins[1]
