@@ -4,6 +4,7 @@ Also finds a task or a card by path or by the name under which it is bundled wit
 """
 
 import difflib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,6 +100,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not valid YAML: nested too deeply") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected a mapping of keys to values, found {_kind_of(value)}")
+    return value
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file that attrcls wrote.
+
+    Raises:
+        UserError: the file is missing, is not JSON, or holds something else than an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); put back the file that attrcls wrote") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a mapping of keys to values, found {_kind_of(value)}; put back the file that attrcls wrote")
     return value
 
 

@@ -61,8 +61,10 @@ class EpochLines:
         return advance
 
     def start(self, facts: Mapping[str, str], *, epochs: int, warnings: Sequence[str]) -> None:
-        """Print the facts and warnings once."""
-        self.started, self._epochs = True, epochs
+        """Print the facts and warnings of a training, the first or another."""
+        if self._progress and self._bar is not None:
+            self._progress.remove_task(self._bar)
+        self.started, self._epochs, self._rows_seen, self._steps_seen, self._columns = True, epochs, 0, 0, []
         for name, text in facts.items():
             self._console.print(f"{name:>7}  ", style="bold", end="")
             self._console.print(text)

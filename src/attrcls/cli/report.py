@@ -11,7 +11,7 @@ from attrcls.cli.shell import alone, out, reported
 @reported
 @alone
 def report(
-    run: Annotated[Path, typer.Argument(help="a run directory")],
+    run: Annotated[Path, typer.Argument(help="a run directory, or the folder of train --folds")],
     out_file: Annotated[Path | None, typer.Option("--out", help="the HTML file [default: RUN/report.html]")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="where the pictures lie, if they moved since training")] = None,
 ) -> None:

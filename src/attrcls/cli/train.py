@@ -1,12 +1,13 @@
 """`attrcls train`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from attrcls.cli.options import Balance, Cache, CacheSize, DataDirs, Device, Overrides, Precision, Workers, balance_changes, sweep_rates
-from attrcls.cli.shell import INTERRUPTED, err, out, reported, tell_end
+from attrcls.cli.shell import INTERRUPTED, err, out, refuse_launcher, reported, tell_end
 
 
 @reported
@@ -39,22 +40,26 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the run in --out")] = False,
     decisions: Annotated[Path | None, typer.Option(help="verdicts.csv or decisions.csv, applied to the train split")] = None,
+    folds: Annotated[int | None, typer.Option(metavar="K", help="cross-validate: K runs, each without one part of the rows")] = None,
     wandb: Annotated[str | None, typer.Option("--wandb", metavar="[PROJECT]", help="track with Weights & Biases")] = None,
     wandb_system: Annotated[bool, typer.Option("--wandb-system", help="tell it of the machine, user, program, packages and git, too")] = False,
 ) -> None:
     """Train one model with a head per attribute."""
     from attrcls.cli.live import train_view
+    from attrcls.runs.folds import run_folds
     from attrcls.runs.train import run_train
 
+    if folds is not None:
+        refuse_launcher("train --folds")
     changes: dict[str, Any] = {
         "trunk.weights": weights, "epochs": epochs, "batch_size": batch_size, "optimiser.lr": lr, "seed": seed,
         "trunk.freeze": freeze, "optimiser.sweep": sweep_rates(sweep_lr), "optimiser.accumulate": accumulate,
     }  # fmt: skip
     changes = {key: value for key, value in changes.items() if value is not None} | balance_changes(balance)
-    folder = out_dir
+    folder, run = out_dir, run_train if folds is None else partial(run_folds, folds=folds)
     try:
         with train_view() as view:
-            folder = run_train(
+            folder = run(
                 task, data=data, out=out_dir, heads=heads.split(",") if heads else (), overrides=overrides,
                 changes=changes, device=device, precision=precision,
                 workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite, decisions=decisions,
@@ -65,4 +70,22 @@ def train(
     if not view.started:
         err.print(f"the run in {folder} is finished already; nothing to do")
     out.print(f"run: {folder}")
+    if folds is not None:
+        _show_folds(folder)
     out.print(f"next: attrcls report {folder} · attrcls predict {folder} PICTURES --csv predictions.csv")
+
+
+def _show_folds(folder: Path) -> None:
+    """Mean and spread of the scores over folds, and those of the pooled predictions."""
+    from rich.table import Table
+
+    from attrcls.report.folds import read_summary
+    from attrcls.report.page import score
+
+    summary = read_summary(folder)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("score", "mean", "sd", "pooled"):
+        table.add_column(title, justify="left" if title == "score" else "right")
+    for name, pooled in summary.pooled.items():
+        table.add_row(name, score(summary.mean[name]), score(summary.sd[name]), score(pooled[0]))
+    out.print(table)

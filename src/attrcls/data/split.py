@@ -13,6 +13,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from attrcls.data.leaks import Pairs, number_together, ties
 from attrcls.data.manifest import Manifest
 from attrcls.errors import UserError
+from attrcls.types import MISSING
 
 Ints = npt.NDArray[np.int64]
 
@@ -41,6 +42,43 @@ def split_manifest(manifest: Manifest, *, share: float, seed: int, tied: Pairs |
             held = _held_back(manifest.take(train), groups[train], share=share, seed=seed)
             splits[movable & np.isin(groups, groups[train[held]])] = "val"
     return manifest.with_columns(split=splits)
+
+
+def number_folds(manifest: Manifest, *, folds: int, seed: int, tied: Pairs) -> Ints:
+    """Each train row's fold, 0 to `folds` − 1, `MISSING` for rows of other splits: group-disjoint, stratified jointly over all attributes.
+
+    `tied` as in `split_manifest`. Every fold has a row at least. Raises:
+        UserError: there are fewer groups (or rows, where there is no group) than folds.
+    """
+    train = np.flatnonzero(manifest.frame["split"].to_numpy() == "train")
+    groups = pd.factorize(_tied_codes(manifest, tied)[train])[0].astype(np.int64)
+    count = int(groups.max()) + 1 if len(train) else 0
+    if count < folds:
+        what = "groups" if (manifest.frame["group"] != "").any() else "pictures that stand alone"
+        fix = f"ask for {count} folds or fewer" if count > 1 else "more data is needed"
+        raise UserError(f"--folds {folds}: expected at least {folds} {what}, since none is cut apart, found {count}; {fix}")
+    of_row = np.full(len(manifest), MISSING, dtype=np.int64)
+    parts = _without_empty(_parts(manifest.take(train), groups, parts=folds, seed=seed), groups)
+    for fold, rows in enumerate(parts):
+        of_row[train[rows]] = fold
+    return of_row
+
+
+def _without_empty(parts: list[Ints], groups: Ints) -> list[Ints]:
+    """The parts, in which one without rows has got the smallest group of the part that has the most groups.
+
+    scikit-learn puts each group where it suits the classes best, and may leave a part with none.
+    """
+    parts = list(parts)
+    for place, rows in enumerate(parts):
+        if len(rows):
+            continue
+        giver = max(range(len(parts)), key=lambda each: len(np.unique(groups[parts[each]])))
+        of_giver = groups[parts[giver]]
+        names, sizes = np.unique(of_giver, return_counts=True)
+        goes = of_giver == names[sizes.argmin()]
+        parts[place], parts[giver] = parts[giver][goes], parts[giver][~goes]
+    return parts
 
 
 def fold_rows(manifest: Manifest, *, folds: int, seed: int) -> Ints:
@@ -97,5 +135,5 @@ def _tied_codes(manifest: Manifest, tied: Pairs) -> Ints:
 
 
 def _joint_labels(manifest: Manifest) -> Ints:
-    """A number per row, equal where all attributes are."""
-    return np.asarray(manifest.frame.groupby(list(manifest.classes)).ngroup(), dtype=np.int64)
+    """A number per row, equal where its card and all attributes are."""
+    return np.asarray(manifest.frame.groupby(["card", *manifest.classes]).ngroup(), dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,18 +10,19 @@ from attrcls.engine import Engine, place
 from attrcls.graph.sessions import FloatArray, Session
 from attrcls.prediction.models import TrainedModel
 
-# uint8 `(batch, 3, px, px)` on the engine's device, channels last in memory, to probabilities float32 `(batch, classes)` per head.
+# uint8 `(batch, 3, px, px)` on the engine's device, channels last in memory, to probabilities float32 `(batch, classes)` per head,
+# times the weight of the model's vote.
 Forward = Callable[[Tensor], dict[str, FloatArray]]
 
 
 def torch_forward(model: TrainedModel, fabric: Engine) -> Forward:
     """The model's own network, moved to the engine's device, with its trunk fused."""
     place(model.network, fabric)
-    network = model.network.for_inference()
+    network, weight = model.network.for_inference(), np.float32(model.weight)
 
     def forward(images: Tensor) -> dict[str, FloatArray]:
         with torch.inference_mode(), fabric.autocast():
-            return {head: network.heads[head].probabilities(logits).cpu().numpy() for head, logits in network(images).items()}
+            return {head: network.heads[head].probabilities(logits).cpu().numpy() * weight for head, logits in network(images).items()}
 
     return forward
 
@@ -32,10 +34,10 @@ def probability_names(model: TrainedModel) -> dict[str, str]:
 
 def graph_forward(model: TrainedModel, session: Session) -> Forward:
     """A session that was opened for the model's probabilities."""
-    heads = probability_names(model)
+    heads, weight = probability_names(model), np.float32(model.weight)
 
     def forward(images: Tensor) -> dict[str, FloatArray]:
         outputs = session(images.contiguous(memory_format=torch.contiguous_format).numpy())
-        return {head: outputs[name] for name, head in heads.items()}
+        return {head: outputs[name] * weight for name, head in heads.items()}
 
     return forward

@@ -50,7 +50,7 @@ def predict_images(
     forwards: Sequence[Forward] | None = None,
     elsewhere: Callable[[ImageSpec], Runner] | None = None,
 ) -> Predictions:
-    """Run every model over the pictures and average the models that share a head.
+    """Run every model over the pictures and average the models that share a head, each by the weight of its vote.
 
     `forwards` are what runs each of the models, by default torch on the engine's device; `elsewhere` gives what runs those of a
     picture size in other processes, in place of this one.
@@ -94,10 +94,10 @@ def predict_images(
                     kept = None
             if enough:
                 waiting, written = [], time.monotonic()
-    voters = {head: sum(head in model.description.heads for model in models) for head in sums}
+    votes = {head: sum(model.weight for model in models if head in model.description.heads) for head in sums}
     failed = np.array([what != "ok" for what in status])
     for head, values in sums.items():
-        values /= voters[head]
+        values /= votes[head]
         values[failed] = 0
     probabilities = {head: values[source] for head, values in sums.items()}
     return Predictions(probabilities, [status[i] for i in source], [error[i] for i in source])

@@ -10,16 +10,18 @@ from attrcls.errors import UserError
 from attrcls.inside import refuse_links_out
 from attrcls.model.description import ModelDescription, build_described, read_description
 from attrcls.model.network import Network
+from attrcls.prediction.members import members_of
 from attrcls.tensors import fill, load_tensors, pack_tensors, unpack_tensors
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A run's network with its weights, and what `model.json` says of it."""
+    """A run's network with its weights, what `model.json` says of it, and the weight of its vote among models of the same head."""
 
     run: Path
     description: ModelDescription
     network: Network
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,12 @@ class PackedModel:
     run: str
     description: str
     weights: bytes
+    weight: float
 
 
 def pack_model(model: TrainedModel) -> PackedModel:
     """A model to be sent."""
-    return PackedModel(str(model.run), model.description.model_dump_json(), pack_tensors(model.network.state_dict()))
+    return PackedModel(str(model.run), model.description.model_dump_json(), pack_tensors(model.network.state_dict()), model.weight)
 
 
 def unpack_model(packed: PackedModel) -> TrainedModel:
@@ -41,16 +44,16 @@ def unpack_model(packed: PackedModel) -> TrainedModel:
     description = ModelDescription.model_validate_json(packed.description)
     network = build_described(description)
     fill(network, unpack_tensors(packed.weights))
-    return TrainedModel(Path(packed.run), description, network)
+    return TrainedModel(Path(packed.run), description, network, packed.weight)
 
 
 def load_models(runs: Sequence[Path]) -> list[TrainedModel]:
-    """Read the models of runs, in order.
+    """Read the models of runs, in order; a folder of folds, or of an ensemble, gives its own, which together have the vote of one run.
 
     Raises:
         UserError: a run has no whole model, or two models disagree about a head's classes or the combined code.
     """
-    models = [_load_model(run) for run in runs]
+    models = [_load_model(member, weight) for run in runs for member, weight in members_of(run)]
     first = models[0].description
     for model in models[1:]:
         description = model.description
@@ -80,7 +83,7 @@ def combiner_of(models: Sequence[TrainedModel]) -> Combiner | None:
     return combiner if combiner and set(combiner.order) <= heads else None
 
 
-def _load_model(run: Path) -> TrainedModel:
+def _load_model(run: Path, weight: float) -> TrainedModel:
     if not os.path.isdir(run):  # unlike Path, it finds a name that is too long simply absent
         raise UserError(f"no run directory {run}; `attrcls train` makes one")
     refuse_links_out(run)
@@ -93,4 +96,4 @@ def _load_model(run: Path) -> TrainedModel:
     except RuntimeError as error:
         fault = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"{folder}: weights.safetensors does not fit model.json ({fault}); the files belong to different runs") from error
-    return TrainedModel(run, description, network)
+    return TrainedModel(run, description, network, weight)

@@ -89,6 +89,8 @@ def kept_parts(
     for model in models:
         digest.update(model.description.model_dump_json().encode())
         digest_tensors(digest, model.network.state_dict())
+        if model.weight != 1:
+            digest.update(repr(model.weight).encode())
     digest.update(repr((fabric.device.type, precision_of(fabric), batch_size)).encode())
     # Parts of torch keep the name that they had when there was nothing else.
     if engine != "torch":

@@ -226,6 +226,7 @@ def _write_model(run: TrainRun, row: Mapping[str, Any], validation: Validation |
     save_model(run.state.scored_network, description.model_dump(mode="json"), run.folder.model)
     if validation:
         run.folder.write_table("validation.csv", validation.table())
+        run.folder.write_probabilities(validation.scored.probabilities)
 
 
 def _should_stop_early(run: TrainRun) -> bool:

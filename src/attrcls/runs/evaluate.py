@@ -113,7 +113,12 @@ def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | Non
     if not fitting:
         return None
     manifest, problems = build_manifest(fitting, dict.fromkeys(fitting, source), on_error="skip")
-    splits = _known_splits(manifest, model.run)
+    splits = _known_splits(manifest, [each.run for each in models])
+    if split is None and len(models) > 1 and not (splits != "train").any():
+        raise UserError(
+            f"{source}: every row here trained one of these {len(models)} models, so scores would flatter them; "
+            "folds.json and oof.csv of a training of folds have what each row's own fold said of it; --split train scores them all the same"
+        )
     chosen = split or next((name for name in ("test", "val") if (splits == name).any()), "train")
     if chosen not in SPLITS:
         raise UserError(f"--split: expected one of {', '.join(SPLITS)}, found {chosen!r}")
@@ -129,12 +134,15 @@ def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | Non
     return _Labelled(asked, targets, manifest.classes, list(groups), by, chosen, [str(problem) for problem in problems])
 
 
-def _known_splits(manifest: Manifest, run: Path) -> "pd.Series[str]":
-    """Where this run's training put a row; a new row belongs where the card says, else to test, unless its group trained."""
+def _known_splits(manifest: Manifest, runs: Sequence[Path]) -> "pd.Series[str]":
+    """Where the runs' training put a row, which is train if any of them learned from it; a new row belongs where the card says, else to test,
+    unless its group trained."""
+    tables = pd.concat([read_table(run / "splits.csv", escaped=True) for run in dict.fromkeys(runs)], ignore_index=True)
+    # Train first, so that what trained one of them counts as trained.
+    tables = tables.iloc[np.argsort(tables["split"].to_numpy() != "train", kind="stable")].drop_duplicates(["card", "row_id"])
     keys = list(zip(manifest.frame["card"], manifest.frame["row_id"], strict=True))
-    table = read_table(run / "splits.csv", escaped=True)
-    trained = dict(zip(zip(table["card"], table["row_id"], strict=True), table["split"], strict=True))
-    learned = set(table["group"][table["split"] == "train"]) - {""}
+    trained = dict(zip(zip(tables["card"], tables["row_id"], strict=True), tables["split"], strict=True))
+    learned = set(tables["group"][tables["split"] == "train"]) - {""}
     groups = manifest.frame["group"]
     new = ["train" if group in learned else given or "test" for group, given in zip(groups, manifest.frame["split"], strict=True)]
     return pd.Series([trained.get(key, otherwise) for key, otherwise in zip(keys, new, strict=True)])

@@ -52,7 +52,9 @@ def run_export(run: str | Path, *, onnx: str | Path, images: str | Path | None =
     """
     file = Path(onnx)
     check_export_name(file)
-    model = load_models([Path(run)])[0]
+    model, *others = load_models([Path(run)])
+    if others:
+        raise UserError(f"{run} holds {1 + len(others)} models that predict together; export them one at a time, such as {model.run}")
     pictures, told = _pictures(model, Path(images) if images else None)
     calibration = _calibration(model, Path(images) if images else None) if int8 else None
     difference, cost = export_onnx(model.network, model.description, file, pictures, calibration=calibration)

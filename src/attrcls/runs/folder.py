@@ -10,7 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import torch
 import yaml
 
 from attrcls.data.tables import write_table
@@ -19,12 +22,14 @@ from attrcls.files import write_json, write_text
 from attrcls.inside import refuse_links_out
 from attrcls.runs.lock import LOCK_NAME, locked
 from attrcls.spec import read_yaml
+from attrcls.tensors import save_tensors
 
 RUN_FORMAT_VERSION = 1
 _BEING_REPLACED = "being replaced"
+_KINDS = {"training": "a training", "cleaning": "a cleaning", "folds": "a training of folds (--folds)"}
 # What a killed write leaves beside the file that it was to replace (`files.replacing`), of the files of a run.
 _TEMPORARY = re.compile(
-    r"\.(status|config|splits|balance|sweep|skipped|metrics|timings|validation|last|best|run\d|weights|model|verdicts|aum_values|cleaned.*|review|report|README)"
+    r"\.(status|config|splits|balance|sweep|skipped|metrics|timings|validation|folds|oof|ensemble|last|best|run\d|weights|model|verdicts|aum_values|cleaned.*|review|report|README)"
     r"\.[a-z0-9_]{8}\.\w+"
 )
 
@@ -136,6 +141,16 @@ class RunFolder:
         except OSError as error:
             raise AttrclsError(f"could not empty {self.path}: {error.filename}: {error.strerror or error}") from error
 
+    @property
+    def probabilities(self) -> Path:
+        """Each head's probabilities `(rows, classes)` of the rows of `validation.csv`."""
+        return self.path / "validation.safetensors"
+
+    def write_probabilities(self, probabilities: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Replace `validation.safetensors`."""
+        if self.writes:
+            save_tensors({head: torch.from_numpy(values) for head, values in probabilities.items()}, self.probabilities, metadata={})
+
     def write_table(self, name: str, table: pd.DataFrame, *, raw: bool = False) -> None:
         """Replace a table of the run; what is read again is not `raw`."""
         if self.writes:
@@ -144,7 +159,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def open_run_folder(
-    path: Path, *, resume: bool, overwrite: bool, kind: Literal["training", "cleaning"] = "training", writes: bool = True
+    path: Path, *, resume: bool, overwrite: bool, kind: Literal["training", "cleaning", "folds"] = "training", writes: bool = True
 ) -> Iterator[RunFolder]:
     """The run directory to be, held against other commands: a new one, or the one to resume (of the same kind) or to replace.
 
@@ -159,7 +174,7 @@ def open_run_folder(
     before = RunFolder(path).read_status() if resume and path.is_dir() and not RunFolder(path).gives_way else {}
     found = before.get("kind", "training")
     if before and found != kind:
-        raise UserError(f"--resume: expected a {kind} in {path}, found a {found}; name another folder with --out")
+        raise UserError(f"--resume: expected {_KINDS[kind]} in {path}, found {_KINDS.get(found, found)}; name another folder with --out")
     _check_folder(path, resume=resume, overwrite=overwrite)
     if path.is_dir():
         refuse_links_out(path)

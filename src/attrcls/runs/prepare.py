@@ -13,10 +13,10 @@ from attrcls.data.cache import PixelCache
 from attrcls.data.check import find_unreadable
 from attrcls.data.device_cache import DeviceCache
 from attrcls.data.duplicates import Duplicates, find_duplicates, in_several_splits
-from attrcls.data.leaks import number_files, ties
+from attrcls.data.leaks import Pairs, number_files, ties
 from attrcls.data.loader import pictures_of
 from attrcls.data.manifest import SKIP_ADVICE, Manifest, OnError, build_manifest
-from attrcls.data.split import split_manifest
+from attrcls.data.split import number_folds, split_manifest
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.model.heads import HEADS
 from attrcls.model.losses import LOSSES, checked_options
@@ -48,6 +48,48 @@ def prepare_data(
         ProblemsError: rows are bad and `on_error` is "stop"; all are listed.
         UserError: a folder is missing, nothing is left, or a head has no labelled train row.
     """
+    manifest, roots, problems = _read_checked(plan, data, on_error=on_error, cache=cache)
+    manifest, duplicates = split_rows(plan, manifest)
+    told = straddling_warning(duplicates.table(manifest)) if duplicates else None
+    if limit is not None:
+        manifest = _limit_rows(manifest, limit, seed=plan.task.seed)
+    warnings = [*([told] if told else []), *check_labels(manifest, heads=list(plan.task.heads))]
+    return Prepared(manifest, roots, problems, warnings)
+
+
+def prepare_folds(
+    plan: Plan,
+    data: Sequence[str | Path],
+    *,
+    folds: int,
+    on_error: OnError = "stop",
+    limit: int | None = None,
+    cache: PixelCache | DeviceCache | None = None,
+) -> list[Prepared]:
+    """The same rows once for each fold, which is then their validation split; what the card gives as validation is cut into folds too.
+
+    The card's test rows stay test rows in all. `limit` counts train and validation rows as one split. Raises as `prepare_data`, and:
+        UserError: there are fewer groups than folds.
+    """
+    manifest, roots, problems = _read_checked(plan, data, on_error=on_error, cache=cache)
+    manifest = manifest.with_columns(split=manifest.frame["split"].replace({"": "train", "val": "train"}))
+    if limit is not None:
+        manifest = _limit_rows(manifest, limit, seed=plan.task.seed)
+    tied, duplicates = _ties(plan, manifest)
+    told = straddling_warning(duplicates.table(manifest)) if duplicates else None
+    numbers = number_folds(manifest, folds=folds, seed=plan.task.hold_back.seed, tied=tied)
+    prepared = []
+    for fold in range(folds):
+        part = manifest.with_columns(split=manifest.frame["split"].where(numbers != fold, "val"))
+        warnings = [*([told] if told else []), *check_labels(part, heads=list(plan.task.heads))]
+        prepared.append(Prepared(part, roots, problems, warnings))
+    return prepared
+
+
+def _read_checked(
+    plan: Plan, data: Sequence[str | Path], *, on_error: OnError, cache: PixelCache | DeviceCache | None
+) -> tuple[Manifest, Mapping[str, Path], list[Problem]]:
+    """The rows whose pictures can be read, where each card's data lies, and the problems whose rows were left out."""
     roots = resolve_roots(plan, data)
     manifest, problems = build_manifest(plan.cards, roots, on_error=on_error)
     image = plan.task.image
@@ -60,12 +102,7 @@ def prepare_data(
     manifest = manifest.take(np.array([row for row in range(len(manifest)) if row not in unreadable], dtype=np.int64))
     if not len(manifest):
         raise UserError("no picture can be read: `attrcls data` lists why")
-    manifest, duplicates = split_rows(plan, manifest)
-    told = straddling_warning(duplicates.table(manifest)) if duplicates else None
-    if limit is not None:
-        manifest = _limit_rows(manifest, limit, seed=plan.task.seed)
-    warnings = [*([told] if told else []), *check_labels(manifest, heads=list(plan.task.heads))]
-    return Prepared(manifest, roots, [*problems, *unreadable.values()], warnings)
+    return manifest, roots, [*problems, *unreadable.values()]
 
 
 def split_rows(plan: Plan, manifest: Manifest) -> tuple[Manifest, Duplicates | None]:
@@ -75,11 +112,15 @@ def split_rows(plan: Plan, manifest: Manifest) -> tuple[Manifest, Duplicates | N
     Raises:
         UserError: a card has too few train groups to hold any back.
     """
+    tied, duplicates = _ties(plan, manifest)
+    return split_manifest(manifest, share=plan.task.hold_back.share, seed=plan.task.hold_back.seed, tied=tied), duplicates
+
+
+def _ties(plan: Plan, manifest: Manifest) -> tuple[Pairs, Duplicates | None]:
+    """Pairs of rows that stay together whatever their groups: of one file, and duplicates where the task asks for that."""
     tied = ties(number_files(manifest.image_paths()))
     duplicates = find_duplicates(manifest) if plan.task.hold_back.duplicates == "group" else None
-    if duplicates:
-        tied = np.concatenate([tied, ties(duplicates.set_of_row)])
-    return split_manifest(manifest, share=plan.task.hold_back.share, seed=plan.task.hold_back.seed, tied=tied), duplicates
+    return (np.concatenate([tied, ties(duplicates.set_of_row)]) if duplicates else tied), duplicates
 
 
 def straddling_warning(duplicates: pd.DataFrame) -> str | None:

@@ -1,20 +1,26 @@
 """The report as a story: a run directory → one HTML file."""
 
+import os
 from pathlib import Path
 
+from attrcls.errors import UserError
 from attrcls.report import write_report
+from attrcls.report.folds import is_folds, write_folds_report
+from attrcls.runs.folder import RunFolder
 from attrcls.runs.places import recall_places
 
 
 def run_report(run: str | Path, *, out: str | Path | None = None, data: str | Path | None = None) -> Path:
-    """Write the run's report and return its path; by default `report.html` in the run directory.
+    """Write the report of a run, or of a training of folds, and return its path; by default `report.html` in its folder.
 
     `data` is where the pictures lie, if they moved since training or another machine trained. Raises:
         UserError: the run directory is not whole.
     """
-    from attrcls.runs.folder import RunFolder
-
     folder = Path(run)
+    if is_folds(folder):
+        return write_folds_report(folder, Path(out) if out else None)
+    if os.path.isdir(folder) and RunFolder(folder).read_status().get("kind") == "folds":
+        raise UserError(f"{run}: its folds are not all trained; go on with the same `attrcls train … --folds` and --resume")
     # What is wrong with the folder as a whole is told by the report itself.
     config = RunFolder(folder).read_config() if (folder / "config.yaml").is_file() else {}
     roots = recall_places(config) if data is None else dict.fromkeys(config.get("cards") or {}, Path(data))

@@ -14,7 +14,7 @@ from attrcls.task import Plan
 
 CONFIG_HINT = "use the same command as before, or replace the run with --overwrite"
 # What of a run beside its task and cards decides its outcome, and the flag that says it.
-_OPTIONS = {"limit": "--limit", "method": "--method", "full": "--full", "all_splits": "--all-splits", "cache": "--cache"}
+_OPTIONS = {"limit": "--limit", "folds": "--folds", "method": "--method", "full": "--full", "all_splits": "--all-splits", "cache": "--cache"}
 
 
 def specs_of(plan: Plan) -> dict[str, Any]:

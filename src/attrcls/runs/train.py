@@ -56,6 +56,7 @@ def run_train(
     cache_size: str = CACHE_SIZE,
     compiled: bool = False,
     view: TrainView | None = None,
+    given: Prepared | None = None,
 ) -> Path:
     """Train a task and return its run directory.
 
@@ -65,7 +66,7 @@ def run_train(
     the run is tracked; only with `wandb_system` is the tracker told of the machine, its user, program, packages and git remote.
     `cache` is a folder in which decoded pictures are kept, up to `cache_size`, which changes no result; or the text `device`, which keeps
     them on the device and augments them there, with other random numbers. `compiled` runs the trunk through torch.compile, which changes
-    results by rounding alone.
+    results by rounding alone. `given` is data that was prepared and split already: `data` and `on_error` are then not looked at.
     Raises:
         UserError: anything in the task, cards, data or arguments is wrong.
         AttrclsError: the disk is full, memory ran out, training diverged, torch cannot compile here, or another process ended.
@@ -83,7 +84,7 @@ def run_train(
             check_compiling(fabric.device)
         pixels = chosen_cache(cache, cache_size, fabric)
         folders = [data] if isinstance(data, str | Path) else data
-        prepared = of_first(fabric, lambda: prepare_data(plan, folders, on_error=on_error, limit=limit, cache=pixels))
+        prepared = given or of_first(fabric, lambda: prepare_data(plan, folders, on_error=on_error, limit=limit, cache=pixels))
         decided = decide_labels(prepared, Path(decisions), heads=list(plan.task.heads), limited=limit is not None) if decisions else None
         if decided:
             prepared = decided.prepared
