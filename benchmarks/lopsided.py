@@ -39,30 +39,31 @@ RECIPES: dict[str, dict[str, Any]] = {
     "asymmetric": loss("asymmetric"),
     "balanced-softmax": loss("balanced_softmax"),
     "logit-adjusted": loss("logit_adjusted"),
-    "ldam": loss("ldam"),
-    "ldam-drw": loss("ldam", drw=0.8),
-    "ldam-rsg": {**loss("ldam", drw=0.8), "rsg": {"head": HEAD}},
+    # The paper's have no label smoothing.
+    "ldam": {**loss("ldam", deferred=1), f"heads.{HEAD}.label_smoothing": 0},
+    "ldam-drw": {**loss("ldam"), f"heads.{HEAD}.label_smoothing": 0},
+    "ldam-rsg": {**loss("ldam"), f"heads.{HEAD}.label_smoothing": 0, "rsg": {"head": HEAD}},
 }
 BUDGETS: dict[str, dict[str, Any]] = {"frozen": {"trunk.freeze": True}, "full": {}}
 # What a prediction may be told beside.
 DECISIONS: dict[str, dict[str, Any]] = {"argmax": {}, "adjusted": {"adjust": 1.0}, "quota": {"quota": "uniform"}}
 
 
-def run_cell(recipe: str, seed: int, *, budget: str, data: Path, weights: str, precision: str) -> None:
+def run_cell(recipe: str, seed: int, *, budget: str, data: Path, weights: str, precision: str, runs: Path) -> None:
     """One training and its test predictions; what has its file is not run again."""
     file = RESULTS / f"{budget}-{recipe}-seed{seed}.json"
     if file.exists():
         return
     changes = {"trunk.weights": weights, "seed": seed, "monitor": CHOSEN_BY, **BUDGETS[budget], **RECIPES[recipe]}
     truth = pd.read_csv(data / "test.csv")
-    with tempfile.TemporaryDirectory() as folder:
-        run = run_train("age5", data=data, changes=changes, out=f"{folder}/run", precision=precision)
-        status = json.loads((run / "status.json").read_text())
-        kept = pd.read_csv(run / "metrics.csv").iloc[status["kept_epoch"] - 1].to_dict()
-        test = {}
-        for name, told in DECISIONS.items():
-            table = run_predict(run, data / "test.csv", precision=precision, engine="torch", **told).table
-            test[name] = round(float((table[HEAD] == truth[HEAD]).mean()), 4)
+    out = runs / file.stem
+    run = run_train("age5", data=data, changes=changes, out=out, precision=precision, resume=(out / "status.json").exists())
+    status = json.loads((run / "status.json").read_text())
+    kept = pd.read_csv(run / "metrics.csv").iloc[status["kept_epoch"] - 1].to_dict()
+    test = {}
+    for name, told in DECISIONS.items():
+        table = run_predict(run, data / "test.csv", precision=precision, engine="torch", **told).table
+        test[name] = round(float((table[HEAD] == truth[HEAD]).mean()), 4)
     RESULTS.mkdir(parents=True, exist_ok=True)
     cell = {"recipe": recipe, "seed": seed, "budget": budget, "precision": status["precision"], "chosen_by": round(kept[CHOSEN_BY], 4), "test": test}
     file.write_text(json.dumps({**cell, "seconds": status["seconds"], "validation": kept}, indent=2) + "\n")
@@ -96,15 +97,20 @@ def main() -> None:
     parser.add_argument("--cells", help="recipes, with commas between; all by default")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--precision", default="auto")
+    work = Path(tempfile.gettempdir()) / "attrcls-lopsided"
+    parser.add_argument("--runs", type=Path, default=work / "runs", help="where the runs lie, which a new cell's file finds again")
     arguments = parser.parse_args()
     wanted = arguments.cells.split(",") if arguments.cells else [name for name in RECIPES if arguments.budget == "full" or "rsg" not in name]
     if unknown := [name for name in wanted if name not in RECIPES]:
         parser.error(f"--cells: expected some of {', '.join(RECIPES)}, found {', '.join(unknown)}")
     # Features are kept for all cells, and for this benchmark alone.
-    os.environ.setdefault("ATTRCLS_CACHE", str(Path(tempfile.gettempdir()) / "attrcls-lopsided"))
+    os.environ.setdefault("ATTRCLS_CACHE", str(work / "cache"))
     for seed in arguments.seeds.split(","):
         for recipe in wanted:
-            run_cell(recipe, int(seed), budget=arguments.budget, data=arguments.data, weights=arguments.weights, precision=arguments.precision)
+            run_cell(
+                recipe, int(seed), budget=arguments.budget, data=arguments.data, weights=arguments.weights, precision=arguments.precision,
+                runs=arguments.runs,
+            )  # fmt: skip
     summarise()
 
 
