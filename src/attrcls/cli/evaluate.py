@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, ImageRoot, Precision, Workers
+from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, ImageRoot, Precision, Views, Workers
 from attrcls.cli.shell import ROWS_FAILED, alone, count, out, reported, warn
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def evaluate(
     workers: Workers = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    tta: Views = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where the same command was stopped")] = False,
 ) -> None:
     """Score runs on a labelled set, with 95 % intervals, and tell for which kinds of rows a head is worst.
@@ -58,7 +59,7 @@ def evaluate(
     with image_progress() as started:
         evaluated = run_evaluate(
             runs, source, truth=truth, split=split, image_column=image_column, image_root=image_root, encoding=encoding,
-            device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume, started=started,
+            device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume, started=started, tta=tta,
         )  # fmt: skip
     _show(evaluated)
     if json:

@@ -32,6 +32,10 @@ RayAddress = Annotated[
     str | None,
     typer.Option("--ray", metavar="ADDRESS", help="spread over a Ray cluster: HOST:PORT, auto, or local: --workers processes here"),
 ]
+Views = Annotated[
+    str | None,
+    typer.Option("--tta", metavar="VIEWS", help="average views of each picture: flip, five-crop, scales, or several such as flip,scales"),
+]
 InferenceEngine = Annotated[
     str, typer.Option("--engine", help="torch, onnxruntime, openvino, or auto: for many pictures the fastest that is installed for the device")
 ]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, InferenceEngine, Precision, RawCells, RayAddress, Workers
+from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, InferenceEngine, Precision, RawCells, RayAddress, Views, Workers
 from attrcls.cli.shell import ROWS_FAILED, alone, count, err, out, reported, warn
 
 SHOWN_ROWS = 20
@@ -25,6 +25,7 @@ def predict(
     workers: Workers = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    tta: Views = None,
     engine: InferenceEngine = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="go on where the same command was stopped")] = False,
     raw_cells: RawCells = False,
@@ -44,7 +45,7 @@ def predict(
         predicted = run_predict(
             runs, source, csv=csv, submission=submission, probabilities=probabilities, image_column=image_column, image_root=image_root,
             encoding=encoding, device=device, precision=precision, engine=engine, batch_size=batch_size, workers=workers,
-            resume=resume, raw_cells=raw_cells, ray=ray, started=started,
+            resume=resume, raw_cells=raw_cells, ray=ray, started=started, tta=tta,
         )  # fmt: skip
     if csv is None:
         shown = predicted.table.head(SHOWN_ROWS)

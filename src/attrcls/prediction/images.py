@@ -18,6 +18,7 @@ from attrcls.errors import AttrclsError
 from attrcls.prediction.forward import Forward, torch_forward
 from attrcls.prediction.models import TrainedModel, heads_of
 from attrcls.prediction.parts import PART_PICTURES, PART_SECONDS, FloatArray, KeptParts, Part, joined
+from attrcls.prediction.views import View, with_views
 from attrcls.sections import ImageSpec
 
 
@@ -49,11 +50,12 @@ def predict_images(
     kept: KeptParts | None = None,
     forwards: Sequence[Forward] | None = None,
     elsewhere: Callable[[ImageSpec], Runner] | None = None,
+    views: Sequence[View] = (),
 ) -> Predictions:
     """Run every model over the pictures and average the models that share a head, each by the weight of its vote.
 
     `forwards` are what runs each of the models, by default torch on the engine's device; `elsewhere` gives what runs those of a
-    picture size in other processes, in place of this one.
+    picture size in other processes, in place of this one. With `views` each model sees every picture in all of these ways.
     `advance` is told how many pictures were just done. A row whose box is not four numbers counts as unreadable. With `kept`
     pictures are put by in parts, and those that are found there are not run again.
     """
@@ -80,7 +82,9 @@ def predict_images(
         # Pictures that failed once are not tried again under another size.
         readable = [position for position in range(len(rows)) if status[position] == "ok" and position not in done]
         runner: Runner = (
-            elsewhere(image) if elsewhere else LocalRunner(same, paths, boxes, image=image, fabric=fabric, batch_size=batch_size, workers=workers)
+            elsewhere(image)
+            if elsewhere
+            else LocalRunner(same, paths, boxes, image=image, fabric=fabric, batch_size=batch_size, workers=workers, views=views)
         )
         waiting, written = [], time.monotonic()
         for part in runner.run([(position, rows[position]) for position in readable]):
@@ -135,11 +139,13 @@ class LocalRunner:
 
     def __init__(
         self, forwards: Sequence[Forward], paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None, *, image: ImageSpec,
-        fabric: Engine, batch_size: int, workers: int,
+        fabric: Engine, batch_size: int, workers: int, views: Sequence[View] = (),
     ) -> None:  # fmt: skip
-        self.forwards, self.fabric, self.batch_size = forwards, fabric, batch_size
+        self.forwards = [with_views(forward, views, px=image.px) for forward in forwards] if views else forwards
+        self.fabric, self.batch_size = fabric, batch_size
         pictures = Pictures(paths, boxes if image.crop_boxes else None, image.resize_px, image.fit)
-        dataset = PictureDataset(pictures, Augmenter("none", px=image.px))
+        # Views are cut out of what is around the crop as well.
+        dataset = PictureDataset(pictures, Augmenter("none", px=image.resize_px if views else image.px))
         self.loader = DecodedLoader(dataset, workers=workers, pin_memory=fabric.device.type == "cuda")
 
     def run(self, wanted: Sequence[tuple[int, int]]) -> Iterator[Part]:

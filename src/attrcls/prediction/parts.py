@@ -77,7 +77,7 @@ class KeptParts:
 
 def kept_parts(
     cache: Path, models: Sequence[TrainedModel], paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None, *, fabric: Engine,
-    batch_size: int, engine: str = "torch",
+    batch_size: int, engine: str = "torch", views: Sequence[object] = (),
 ) -> KeptParts:  # fmt: skip
     """Where the parts of a prediction lie: known by the models' weights, each picture's path, size and time, and the settings.
 
@@ -95,6 +95,8 @@ def kept_parts(
     # Parts of torch keep the name that they had when there was nothing else.
     if engine != "torch":
         digest.update(engine.encode())
+    if views:
+        digest.update(repr(views).encode())
     for path in paths:
         known = f"{path.absolute()}\0{_stamp(path)}" if isinstance(path, Path) else path.text
         digest.update(f"{known}\0".encode("utf-8", "surrogateescape"))

@@ -21,6 +21,7 @@ from attrcls.prediction.images import LocalRunner, Runner
 from attrcls.prediction.models import PackedModel, TrainedModel, pack_model, unpack_model
 from attrcls.prediction.parts import Part
 from attrcls.prediction.runtime import Runtime, open_runtime
+from attrcls.prediction.views import View
 from attrcls.sections import ImageSpec
 
 # A block is lost with its worker, so it is a matter of seconds; each worker gets several, so that none waits long for the last.
@@ -44,6 +45,7 @@ class PredictJob:
     device: str
     batch_size: int
     folder: str
+    views: Sequence[View] = ()
 
     def start(self) -> Work:
         """Open the models.
@@ -61,7 +63,8 @@ class PredictJob:
             paths = [parse_location(os.fsdecode(address)) for address in block["address"].to_pylist()]
             boxes = np.stack([block[side].to_numpy() for side in _BOX], axis=1) if _BOX[0] in block.column_names else None
             runner = LocalRunner(
-                runtime.forwards, paths, boxes, image=self.image, fabric=runtime.fabric, batch_size=self.batch_size, workers=0
+                runtime.forwards, paths, boxes, image=self.image, fabric=runtime.fabric, batch_size=self.batch_size, workers=0,
+                views=self.views,
             )  # fmt: skip
             wanted = [(position, row) for row, position in enumerate(block["position"].to_pylist())]
             return pa.concat_tables([_part_to_table(part) for part in runner.run(wanted)])
@@ -109,13 +112,21 @@ class ClusterRunner:
 
 def cluster_runner(
     cluster: Cluster, models: Sequence[TrainedModel], runtime: Runtime, paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None, *,
-    image: ImageSpec, batch_size: int,
+    image: ImageSpec, batch_size: int, views: Sequence[View] = (),
 ) -> Runner:  # fmt: skip
     """What runs the models of one picture size on the cluster, as the runtime that was started here would."""
     same = [model for model in models if model.description.image == image]
     graphs = [kept_graph(model, default_cache()) for model in same] if runtime.engine != "torch" else []
     job = PredictJob(
-        [pack_model(model) for model in same], graphs, image, runtime.engine, runtime.precision, runtime.fabric.device.type, batch_size, os.getcwd()
+        [pack_model(model) for model in same],
+        graphs,
+        image,
+        runtime.engine,
+        runtime.precision,
+        runtime.fabric.device.type,
+        batch_size,
+        os.getcwd(),
+        views,
     )
     return ClusterRunner(cluster, job, paths, boxes)
 

@@ -17,6 +17,7 @@ from attrcls.features.cache import default_cache
 from attrcls.prediction.inputs import IMAGE_COLUMNS, PredictInput, read_input
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
 from attrcls.prediction.runtime import start_runtime
+from attrcls.prediction.views import parse_views
 from attrcls.runs.folder import RunFolder
 from attrcls.runs.predict import Advance, predict_rows
 from attrcls.slices import Slice, score_slices
@@ -65,16 +66,18 @@ def run_evaluate(
     batch_size: int = 64,
     workers: int | None = None,
     resume: bool = False,
+    tta: str | None = None,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
 ) -> Evaluated:
     """Score runs on a labelled set: the card's data folder, or anything `predict` takes with labels in it or beside it.
 
     `truth` is a table with the labels (or the combined code), matched by the picture's name. `split` picks one split
-    of a card's folder; by default its test rows, else its validation rows. `resume` as for `run_predict`.
+    of a card's folder; by default its test rows, else its validation rows. `resume` and `tta` as for `run_predict`.
     Raises:
         UserError: no labels are found, or a label is outside its vocabulary.
     """
     models = load_models([Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)])
+    views = parse_views(tta)
     root = image_root and Path(image_root)
     labelled = _from_card(models, Path(source), split=split) if truth is None else None
     if labelled is None:
@@ -85,7 +88,9 @@ def run_evaluate(
         models, engine="torch", device=device, precision=precision, pictures=len(labelled.asked.paths), batch_size=batch_size,
         cache=default_cache(),
     )  # fmt: skip
-    predictions, kept = predict_rows(models, labelled.asked, runtime=runtime, batch_size=batch_size, workers=workers, resume=resume, started=started)
+    predictions, kept = predict_rows(
+        models, labelled.asked, runtime=runtime, batch_size=batch_size, workers=workers, resume=resume, started=started, views=views
+    )
     ok = np.array([status == "ok" for status in predictions.status], dtype=bool)
     classes = heads_of(models)
     targets = {head: values[ok] for head, values in labelled.targets.items()}

@@ -21,6 +21,7 @@ from attrcls.prediction.output import prediction_table, submission_table
 from attrcls.prediction.parts import KeptParts, kept_parts
 from attrcls.prediction.runtime import Runtime, start_runtime
 from attrcls.prediction.spread import cluster_runner
+from attrcls.prediction.views import View, check_views, parse_views
 from attrcls.sections import ImageSpec
 
 Advance = Callable[[int], None]
@@ -63,6 +64,7 @@ def run_predict(
     resume: bool = False,
     raw_cells: bool = False,
     ray: str | None = None,
+    tta: str | None = None,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
 ) -> Predicted:
     """Predict a folder, a picture or a table with one run or several, and write the table where `csv` says. Table and pictures may
@@ -73,11 +75,12 @@ def run_predict(
     models, pictures and settings, where it was stopped. `engine` is torch, onnxruntime, openvino, or auto: the fastest that is
     installed for the device, where there are pictures enough. `raw_cells` leaves cells that a spreadsheet would run as they are in
     a CSV; a submission's always are, because a scorer compares them. `ray` spreads the work over the cluster at that address, or over
-    `workers` processes here (`local`); the table is the same.
+    `workers` processes here (`local`); the table is the same. `tta` names views of each picture that are averaged: flip, five-crop, scales,
+    or several with commas between.
     Raises:
         UserError: a run or the input cannot be used; single pictures that cannot are told by the `status` column.
     """
-    out = Path(csv) if csv else None
+    out, views = Path(csv) if csv else None, parse_views(tta)
     if out:
         if is_url(out):
             raise UserError(f"--csv {csv}: expected a file on this machine; copy it from there")
@@ -88,12 +91,21 @@ def run_predict(
         encoding=encoding, box=models[0].description.box,
     )  # fmt: skip
     runtime = start_runtime(
-        models, engine=engine, device=device, precision=precision, pictures=len(asked.paths), batch_size=batch_size, cache=default_cache()
-    )
+        models, engine=engine, device=device, precision=precision, pictures=len(asked.paths) * max(1, len(views)), batch_size=batch_size,
+        cache=default_cache(),
+    )  # fmt: skip
     joined = joined_cluster(ray, workers=workers, gpu=runtime.fabric.device.type == "cuda") if ray else contextlib.nullcontext()
     with joined as cluster:
         predictions, kept = predict_rows(
-            models, asked, runtime=runtime, batch_size=batch_size, workers=workers, resume=resume, started=started, cluster=cluster
+            models,
+            asked,
+            runtime=runtime,
+            batch_size=batch_size,
+            workers=workers,
+            resume=resume,
+            started=started,
+            cluster=cluster,
+            views=views,
         )
     classes, combiner = heads_of(models), combiner_of(models)
     fallen_back: list[str] = []
@@ -124,27 +136,31 @@ def predict_rows(
     resume: bool = False,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
     cluster: Cluster | None = None,
+    views: Sequence[View] = (),
 ) -> tuple[Predictions, KeptParts]:
     """Probabilities of an input's rows by the runtime that was started, here or by its like on a cluster, and what of them the cache keeps.
 
-    It is kept until the caller drops it, when the predictions are where they belong; with `resume` it is taken up again.
+    It is kept until the caller drops it, when the predictions are where they belong; with `resume` it is taken up again. Raises:
+        UserError: `views` are cut out of pictures that have no room for them.
     """
+    for model in models:
+        check_views(views, model.description.image)
     largest = max(model.description.image.px for model in models)
     # A handful of pictures is read sooner than worker processes start.
     workers = (default_workers(batch_size * largest**2 * 3) if workers is None else workers) if len(asked.paths) > batch_size else 0
     advance = started(len(asked.paths))
     fabric = runtime.fabric
-    kept = kept_parts(default_cache(), models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, engine=runtime.engine)
+    kept = kept_parts(default_cache(), models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, engine=runtime.engine, views=views)
     if not resume:
         kept.drop()
 
     def on_cluster(image: ImageSpec) -> Runner:
         assert cluster is not None
-        return cluster_runner(cluster, models, runtime, asked.paths, asked.boxes, image=image, batch_size=batch_size)
+        return cluster_runner(cluster, models, runtime, asked.paths, asked.boxes, image=image, batch_size=batch_size, views=views)
 
     with advise_on_memory(f"the batch is {batch_size}: try --batch-size {max(1, batch_size // 2)}"):
         predictions = predict_images(
             models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, workers=workers, advance=advance, kept=kept,
-            forwards=runtime.forwards, elsewhere=on_cluster if cluster else None,
+            forwards=runtime.forwards, elsewhere=on_cluster if cluster else None, views=views,
         )  # fmt: skip
     return predictions, kept
