@@ -111,6 +111,23 @@ class HoldBackSpec(Spec):
     )
 
 
+class DecodeSpec(Spec):
+    """How a model's classes are chosen, as it was fitted on validation rows: what `model.json` says under `decode`.
+
+    `used` is what predict does, which is argmax where `asked` was worse than it, and `reason` says so; scores are cross-fitted macro-F1.
+    `code_counts` are the train rows of each combined code, `strength` what their ratios count for, `offsets` those of each class.
+    """
+
+    asked: Literal["argmax", "joint", "offsets"] = "argmax"
+    used: Literal["argmax", "joint", "offsets"] = "argmax"
+    reason: str = ""
+    strength: float = 0.0
+    code_counts: list[Annotated[int, Field(ge=0)]] = []
+    offsets: dict[str, list[float]] = {}
+    argmax_f1: float | None = None
+    fitted_f1: float | None = None
+
+
 class CombineSpec(Spec):
     """The combined code's column name, and its attributes with the most significant first."""
 

@@ -68,6 +68,10 @@ class Task(Spec):
     hold_back: HoldBackSpec = HoldBackSpec()
     clean: CleanSpec = CleanSpec()
     combine: CombineSpec | None = None
+    decode: Literal["argmax", "joint", "offsets"] = Field(
+        default="argmax",
+        description="how classes are chosen: each head's likeliest; joint: with the train rows' combinations; offsets: tuned for macro-F1",
+    )
     submission: dict[str, str] = Field(
         default={}, description="column to what fills it: image, code, a head (its class name), HEAD.id, or an input column"
     )
@@ -97,6 +101,8 @@ class Task(Spec):
                 raise ValueError(f"balance.heads: no head {head!r}{suggest(head, self.heads)} (heads: {', '.join(self.heads)})")
             if self.balance and self.balance.heads.count(head) > 1:
                 raise ValueError(f"balance.heads: expected each head once, found {', '.join(self.balance.heads)}")
+        if self.decode == "joint" and not self.combine:
+            raise ValueError("decode: joint needs the task to have a `combine:`; add one, or use argmax or offsets")
         if "code" in self.submission.values() and not self.combine:
             raise ValueError("submission: 'code' needs the task to have a `combine:`")
         return self

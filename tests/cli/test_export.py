@@ -63,7 +63,9 @@ def test_whoever_follows_the_metadata_gets_what_predict_gives_at_any_batch_size(
             assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
             assert np.array_equal(logits.argmax(axis=1), probabilities.argmax(axis=1))
             assert [classes[each] for each in probabilities.argmax(axis=1)] == [row[head] for row in rows[: len(some)]]
-            assert np.allclose(probabilities.max(axis=1), [row[f"{head}_confidence"] for row in rows[: len(some)]], atol=2e-4)
+            assert np.allclose(
+                tempered(probabilities, temperatures[head]).max(axis=1), [row[f"{head}_confidence"] for row in rows[: len(some)]], atol=2e-4
+            )
 
 
 def test_the_file_tells_nothing_of_the_machine(onnx_file):

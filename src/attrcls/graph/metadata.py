@@ -26,6 +26,12 @@ def graph_metadata(description: ModelDescription) -> dict[str, str]:
             # In units of 0 to 1, and done inside the graph.
             "normalised_in_graph": {"mean": image.mean, "std": image.std},
         },
+        # The graph's outputs are the network's own. `attrcls predict` goes on with p^(1/T), each row summing to 1 again: softmax(logits / T).
+        "calibration": {
+            "temperatures": {head: description.temperatures.get(head, 1.0) for head in description.heads},
+            "apply": "softmax(logits / temperature), or probabilities ** (1 / temperature) divided by their sum",
+        },
+        "class_counts": description.class_counts,
         "combine": combine and combine.model_dump(mode="json"),
     }
     return {"attrcls": version("attrcls"), **{key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()}}

@@ -1,13 +1,13 @@
 """`model.json`: what a trained model is, beside its weights. Prediction reads nothing else of a run."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from attrcls.card import AttributeSpec, BoxSpec
 from attrcls.combine import Combiner, combiner_for
@@ -16,7 +16,7 @@ from attrcls.model.heads import build_head
 from attrcls.model.losses import LossContext
 from attrcls.model.network import Network
 from attrcls.model.trunk import build_trunk
-from attrcls.sections import HeadSpec, ImageSpec
+from attrcls.sections import DecodeSpec, HeadSpec, ImageSpec
 from attrcls.spec import Spec
 from attrcls.task import Plan
 
@@ -33,7 +33,11 @@ class CombinerDescription(Spec):
 
 
 class ModelDescription(Spec):
-    """Everything but the weights. `fallback` is the train split's most frequent class per head, and code."""
+    """Everything but the weights. `fallback` is the train split's most frequent class per head, and code.
+
+    `temperatures` calibrate each head's probabilities (1 where none is named), and `decode` says how classes are chosen of them.
+    `class_counts` are the train split's labelled rows per class and head. Older runs have none of the three.
+    """
 
     format_version: int = FORMAT_VERSION
     task: str
@@ -50,6 +54,9 @@ class ModelDescription(Spec):
     epoch: int
     scores: dict[str, float | None]
     versions: dict[str, str]
+    temperatures: dict[str, Annotated[float, Field(gt=0)]] = {}
+    class_counts: dict[str, list[Annotated[int, Field(ge=0)]]] = {}
+    decode: DecodeSpec = DecodeSpec()
 
     @property
     def combiner(self) -> Combiner | None:
@@ -57,7 +64,10 @@ class ModelDescription(Spec):
         return Combiner(self.combine.name, tuple(self.combine.order), tuple(self.combine.radices)) if self.combine else None
 
 
-def describe_model(plan: Plan, *, fallback: Mapping[str, int], precision: str, epoch: int, scores: Mapping[str, float | None]) -> ModelDescription:
+def describe_model(
+    plan: Plan, *, fallback: Mapping[str, int], precision: str, epoch: int, scores: Mapping[str, float | None],
+    temperatures: Mapping[str, float], class_counts: Mapping[str, Sequence[int]], decode: DecodeSpec,
+) -> ModelDescription:  # fmt: skip
     """The description of a model trained by a plan."""
     combiner = combiner_for(plan)
     groups = [card.group for card in plan.cards.values() if card.group]
@@ -83,6 +93,9 @@ def describe_model(plan: Plan, *, fallback: Mapping[str, int], precision: str, e
         epoch=epoch,
         scores=dict(scores),
         versions=library_versions(),
+        temperatures=dict(temperatures),
+        class_counts={head: list(counts) for head, counts in class_counts.items()},
+        decode=decode,
     )
 
 

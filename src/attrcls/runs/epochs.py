@@ -7,13 +7,15 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from attrcls.answers.calibration import tempered
 from attrcls.data.cache import PixelCache
 from attrcls.data.device_cache import DeviceCache
 from attrcls.data.loader import LabelledBatches
 from attrcls.data.manifest import Manifest
 from attrcls.engine import Engine, advise_on_memory, in_float32, of_first, precision_of
-from attrcls.model.description import describe_model, jsonable
+from attrcls.model.description import describe_model, jsonable, read_description
 from attrcls.runs.batches import kept_views
+from attrcls.runs.fitting import fit_answers
 from attrcls.runs.folder import RunFolder
 from attrcls.runs.prepare import Prepared, most_frequent
 from attrcls.runs.validation import Validation, validate
@@ -137,10 +139,19 @@ def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
             if _should_stop_early(run):
                 break
             epoch_began, rows, means = time.monotonic(), 0, _Means(list(task.heads))
+    _tell_decoding(run)
     if run.tracker and run.kept:
         for head, predicted in run.kept.scored.predicted().items():
             names = run.val_manifest.classes[head]
             run.tracker.log_confusion(head, confusion_matrix(predicted, run.val_manifest.targets(head), classes=len(names)), names)
+
+
+def _tell_decoding(run: TrainRun) -> None:
+    """Say so where what the task decodes by was worse than argmax. Read from the model: a resumed run may have fitted nothing itself."""
+    if run.folder.writes and run.plan.task.decode != "argmax":
+        decode = read_description(run.folder.model / "model.json").decode
+        if decode.used != decode.asked:
+            run.view.warn(f"decode: {decode.asked}: {decode.reason}")
 
 
 class _Means:
@@ -220,13 +231,16 @@ def is_better(monitor: str, score: float, best: float | None) -> bool:
 def _write_model(run: TrainRun, row: Mapping[str, Any], validation: Validation | None) -> None:
     train = run.prepared.manifest.of_split("train")
     scores = jsonable({key: value for key, value in row.items() if "/" in key})
+    fitted = fit_answers(validation, train, run.plan)
     description = describe_model(
-        run.plan, fallback=most_frequent(train, run.plan), precision=precision_of(run.fabric), epoch=run.state.epoch, scores=scores
-    )
+        run.plan, fallback=most_frequent(train, run.plan), precision=precision_of(run.fabric), epoch=run.state.epoch, scores=scores,
+        temperatures=fitted.temperatures, class_counts={head: train.class_counts(head).tolist() for head in run.plan.heads}, decode=fitted.decode,
+    )  # fmt: skip
     save_model(run.state.scored_network, description.model_dump(mode="json"), run.folder.model)
     if validation:
-        run.folder.write_table("validation.csv", validation.table())
-        run.folder.write_probabilities(validation.scored.probabilities)
+        run.folder.write_table("validation.csv", validation.table(fitted.confidence))
+        calibrated = {head: tempered(values, fitted.temperatures.get(head, 1.0)) for head, values in validation.scored.probabilities.items()}
+        run.folder.write_probabilities(calibrated)
 
 
 def _should_stop_early(run: TrainRun) -> bool:

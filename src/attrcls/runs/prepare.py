@@ -181,7 +181,7 @@ def check_labels(manifest: Manifest, *, heads: Sequence[str]) -> list[str]:
         if absent:
             warnings.append(f"{head}: no train row is {', '.join(absent)}; the model will hardly ever say so")
     if not len(manifest.of_split("val")):
-        warnings.append("there are no validation rows: the last epoch is kept")
+        warnings.append("there are no validation rows: the last epoch is kept, and confidences are not calibrated (every temperature is 1)")
     return warnings
 
 

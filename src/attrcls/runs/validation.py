@@ -1,8 +1,11 @@
 """An epoch's validation: scores for the metrics row, and the table that the report looks at."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from attrcls.combine import Combiner, combiner_for
@@ -34,8 +37,17 @@ class Validation:
         targets = {name: self.manifest.targets(name) for name in self.manifest.classes}
         return {"val_loss": total, **losses, **score_all(self.scored.predicted(), targets, classes=classes, combiner=self.combiner)}
 
-    def table(self) -> pd.DataFrame:
-        """One row per validation row: labels given, predictions, confidences, and the combined code."""
+    @property
+    def groups(self) -> list[str]:
+        """What each row belongs to: its group, or itself where it has none."""
+        frame = self.manifest.frame
+        return frame["group"].where(frame["group"] != "", "row " + frame["card"] + ":" + frame["row_id"]).tolist()
+
+    def table(self, calibrated: Mapping[str, npt.NDArray[np.floating[Any]]]) -> pd.DataFrame:
+        """One row per validation row: labels given, predictions, confidences, and the combined code.
+
+        Confidences are the network's own, and those of `calibrated` `(rows,)` per head beside them.
+        """
         frame = self.manifest.frame
         columns: dict[str, Any] = {name: frame[name] for name in ("card", "row_id", "path")}
         if frame["xmin"].notna().any():
@@ -47,6 +59,8 @@ class Validation:
             columns[f"{head}_given"] = [names[index] if index != MISSING else "" for index in self.manifest.targets(head)]
             columns[head] = [names[index] for index in predicted[head]]
             columns[f"{head}_confidence"] = probabilities.max(axis=1).round(4)
+            if head in calibrated:
+                columns[f"{head}_calibrated"] = calibrated[head].round(4)
         if self.combiner and all(attribute in predicted for attribute in self.combiner.order):
             given = self.combiner.encode({attribute: self.manifest.targets(attribute) for attribute in self.combiner.order})
             columns[f"{self.combiner.name}_given"] = [str(code) if code != MISSING else "" for code in given]
