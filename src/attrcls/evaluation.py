@@ -1,8 +1,9 @@
 """Scores of a labelled set with 95 % intervals, bootstrapped over groups: people, not their pictures, are the sample."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,7 @@ def score_with_intervals(
     *,
     classes: Mapping[str, int],
     combiner: Combiner | None,
+    ordinal: Collection[str] = (),
     rounds: int = ROUNDS,
     seed: int = 0,
 ) -> dict[str, Interval]:
@@ -41,7 +43,7 @@ def score_with_intervals(
     `predicted` and `targets` hold class indices `(rows,)` per head, `MISSING` where there is no label; `groups`
     `(rows,)` are drawn with replacement, whole (Efron & Tibshirani 1993, chapter 13; the cluster bootstrap).
     """
-    scores = score_all(predicted, targets, classes=classes, combiner=combiner)
+    scores = score_all(predicted, targets, classes=classes, combiner=combiner, ordinal=ordinal)
     columns = {head: (predicted[head], targets[head], classes[head]) for head in predicted}
     if combiner and all(attribute in predicted for attribute in combiner.order):
         columns[combiner.name] = (combiner.encode(predicted), combiner.encode(targets), combiner.size)
@@ -71,7 +73,7 @@ def _count_by_group(predicted: IntArray, targets: IntArray, classes: int, codes:
 
 def _scores_of(cells: npt.NDArray[np.float64]) -> dict[str, float]:
     if not cells.any():
-        return dict.fromkeys(("top1", "precision", "recall", "f1"), float("nan"))
+        return dict.fromkeys(("top1", "precision", "recall", "f1", "mae"), float("nan"))
     classes = math.isqrt(len(cells))
     matrix = cells.reshape(classes, classes)
     right, given, said = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
@@ -79,7 +81,13 @@ def _scores_of(cells: npt.NDArray[np.float64]) -> dict[str, float]:
     with np.errstate(invalid="ignore", divide="ignore"):
         ratios = {"precision": right / said, "recall": right / given, "f1": 2 * right / (given + said)}
     macro = {name: float(np.nan_to_num(values[occurs]).mean()) for name, values in ratios.items()}
-    return {"top1": float(right.sum() / matrix.sum()), **macro}
+    return {"top1": float(right.sum() / matrix.sum()), **macro, "mae": float(cells @ _distances(classes) / matrix.sum())}
+
+
+@cache
+def _distances(classes: int) -> npt.NDArray[np.int64]:
+    """By how many classes each cell of a confusion matrix is wrong, `(classes * classes,)`: asked for in every round."""
+    return np.abs(np.subtract.outer(np.arange(classes), np.arange(classes))).ravel()
 
 
 def _percentiles(values: list[float]) -> tuple[float, float]:

@@ -3,9 +3,9 @@
 Enters: a part of `tasks/NAME.yaml`. Leaves: the same, typed; `task.py` puts them together and checks them against each other.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from attrcls.spec import Spec
 
@@ -56,13 +56,22 @@ class TrunkSpec(Spec):
 class HeadSpec(Spec):
     """One attribute's head and its loss; the classes come from the card."""
 
-    kind: str = "softmax"
+    kind: str = Field(default="softmax", description="softmax, or ordinal for classes that have an order")
+    ordinal: Literal["corn", "coral", "soft"] | None = Field(default=None, description="how an ordinal head is taught; corn by default")
     loss: str = "cross_entropy"
     loss_options: dict[str, float] = Field(default={}, description="the loss's own choices, such as gamma of focal")
     weight: Annotated[float, Field(ge=0)] = 1.0
-    label_smoothing: Share = 0.1
+    label_smoothing: Share = Field(default=0.1, description="of a softmax head")
     hidden: Annotated[int, Field(ge=1, le=65_536)] | None = Field(default=None, description="width of a hidden layer, if one is wanted")
     dropout: Share = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind == "ordinal" and self.loss != "cross_entropy":
+            raise ValueError(f"an ordinal head's loss is the one that `ordinal` names, found loss {self.loss}; leave `loss` out")
+        if self.kind != "ordinal" and self.ordinal:
+            raise ValueError(f"ordinal: {self.ordinal} is for a head of kind: ordinal, found kind: {self.kind}")
+        return self
 
 
 class OptimiserSpec(Spec):

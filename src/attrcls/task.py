@@ -76,6 +76,11 @@ class Task(Spec):
         default={}, description="column to what fills it: image, code, a head (its class name), HEAD.id, or an input column"
     )
 
+    @property
+    def ordinal_heads(self) -> list[str]:
+        """The heads whose classes have an order."""
+        return [head for head, spec in self.heads.items() if spec.kind == "ordinal"]
+
     @model_validator(mode="before")
     @classmethod
     def _rate_of_heads_alone(cls, raw: Any) -> Any:
@@ -182,6 +187,8 @@ def _check_together(task: Task, cards: Mapping[str, Card], *, file: str) -> None
     for head in wanted:
         if head not in known:
             raise UserError(f"{file}: no card has an attribute {head!r}{suggest(head, known)} (attributes: {', '.join(known)})")
+        if head in task.heads and task.heads[head].kind == "ordinal" and len(known[head][1].classes) < 2:
+            raise UserError(f"{file}: heads.{head}.kind: ordinal needs two classes or more, found {known[head][1].classes[0]} alone; use softmax")
     for index, ruled_out in enumerate(task.clean.impossible):
         for head, label in ruled_out.items():
             if head not in known:

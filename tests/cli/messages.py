@@ -150,6 +150,34 @@ CASES = [
         nothing,
         ("squares.task.yaml: heads.size.loss_options", "balanced_softmax takes no options", "leave them out"),
     ),
+    Case(
+        "an option that an ordinal head has not",
+        f"{TRAIN} --set heads.size.kind=ordinal --set heads.size.loss_options.gamma=2",
+        nothing,
+        ("squares.task.yaml: heads.size.loss_options", "gamma", "known here: beta"),
+    ),
+    Case(
+        "an ordinal head with a loss",
+        f"{TRAIN} --set heads.size.kind=ordinal --set heads.size.loss=focal",
+        nothing,
+        ("heads.size", "`ordinal` names", "leave `loss` out"),
+    ),
+    Case(
+        "an ordinal way without its kind", f"{TRAIN} --set heads.size.ordinal=corn", nothing, ("heads.size", "kind: ordinal", "found kind: softmax")
+    ),
+    Case("an ordinal way that is none", f"{TRAIN} --set heads.size.ordinal=corm", nothing, ("heads.size.ordinal", "'corm'", "did you mean 'corn'")),
+    Case(
+        "an order of one class",
+        f"{TRAIN} --set heads.size.kind=ordinal",
+        card("[small, large]", "[small]"),
+        ("squares.task.yaml: heads.size.kind", "two classes or more", "use softmax"),
+    ),
+    Case(
+        "an error in classes of a head without order",
+        f"{TRAIN} --set monitor=size/mae",
+        nothing,
+        ("monitor", "'size/mae'"),
+    ),
     Case("a balanced head that is none", f"{TRAIN} --balance color", nothing, ("balance.heads", "'color'", "did you mean 'colour'")),
     Case("a balanced head twice", f"{TRAIN} --balance size,size", nothing, ("balance.heads", "each head once")),
     Case("--data of a card that is none", f"{DATA} --data squars=.", two_cards, ("--data squars=.", "did you mean", "CARD=DIR")),

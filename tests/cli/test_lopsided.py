@@ -1,9 +1,10 @@
-"""Losses for lopsided classes through the real command line: trained, predicted, and not used for cleaning."""
+"""Losses for lopsided classes and ordinal heads through the real command line: trained, predicted, and not used for cleaning."""
 
 import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from attrcls.data.tables import read_table
 
@@ -58,3 +59,24 @@ def test_cleaning_watches_plain_cross_entropy_whatever_the_task_trains_with(cli,
         assert result.code == 0, result.err
         margins.append((out / "aum_values.csv").read_bytes())
     assert margins[0] == margins[1]
+
+
+def test_ordinal_heads_are_trained_judged_by_their_distance_and_predict(cli, few_squares, tmp_path):
+    run = tmp_path / "run"
+    heads = settings("heads.colour.kind=ordinal", "heads.size.kind=ordinal", "heads.size.ordinal=coral", "monitor=colour/mae")
+    trained = train(cli, few_squares, run, "--freeze", "--epochs", 3, *heads)
+    assert trained.code == 0, trained.err
+    metrics = pd.read_csv(run / "metrics.csv")
+    assert {"colour/mae", "size/mae", "colour/top1"} <= set(metrics.columns)
+    assert json.loads((run / "status.json").read_text())["best_epoch"] == metrics["epoch"][metrics["colour/mae"].idxmin()]
+    asked = ("--image-root", few_squares / "images", "--workers", 0)
+    predicted = cli("predict", run, few_squares / "labels.csv", *asked, "--csv", tmp_path / "out.csv")
+    assert predicted.code == 0, predicted.err
+    table = pd.read_csv(few_squares / "labels.csv").rename(columns={"colour": "given", "Size": "given_size"})
+    table = table.merge(pd.read_csv(tmp_path / "out.csv").drop(columns="Size"), on="file")
+    evaluated = cli("evaluate", run, few_squares / "labels.csv", *asked, "--json", tmp_path / "scores.json")
+    assert evaluated.code == 0, evaluated.err
+    order = ["red", "green", "blue"]
+    by_hand = (table["given"].map(order.index) - table["colour"].map(order.index)).abs().mean()
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"]["colour/mae"][0] == pytest.approx(by_hand)
+    assert "classes off on average" in evaluated.out

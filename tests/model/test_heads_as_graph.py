@@ -13,13 +13,18 @@ from attrcls.sections import HeadSpec
 HEADS = {
     "plain": HeadSpec(hidden=8, dropout=0.2),
     "ldam": HeadSpec(loss="ldam", hidden=8),
+    "corn": HeadSpec(kind="ordinal", hidden=8),
+    "coral": HeadSpec(kind="ordinal", ordinal="coral", hidden=8),
+    "soft": HeadSpec(kind="ordinal", ordinal="soft", hidden=8),
+    "coral_of_two": HeadSpec(kind="ordinal", ordinal="coral", hidden=8),
 }
 
 
 def test_every_kind_of_head_gives_in_onnx_what_it_gives_in_torch(trained_run, tmp_path):
     # Without a trunk, whose export takes most of the time: its features are the pixels.
     description = load_models([trained_run])[0].description
-    heads = {name: build_head(spec, features=3 * 32 * 32, context=LossContext(torch.tensor([5, 3, 1]))) for name, spec in HEADS.items()}
+    counts = {name: torch.tensor([5, 3] if name == "coral_of_two" else [5, 3, 1]) for name in HEADS}
+    heads = {name: build_head(spec, features=3 * 32 * 32, context=LossContext(counts[name])) for name, spec in HEADS.items()}
     network = Network(nn.Flatten(), heads, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
     pictures = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     difference, _ = export_onnx(network, description, tmp_path / "heads.onnx", pictures)

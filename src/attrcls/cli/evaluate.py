@@ -98,6 +98,9 @@ def _show(evaluated: "Evaluated") -> None:
         texts = [_told(cell, interval=index < 2) for index, cell in enumerate(cells)]
         table.add_row("mean of heads" if head == "mean" else head, *texts)
     out.print(table)
+    for name, score in evaluated.scores.items():
+        if name.endswith("/mae"):
+            out.print(f"{name.removesuffix('/mae')}: {_told(score, interval=True)} classes off on average")
     if evaluated.slices:
         _show_slices(evaluated.slices, heads=[name.rpartition("/")[0] for name in evaluated.scores])
 

@@ -1,13 +1,18 @@
 """Heads by kind. A kind owns its outputs, loss and decoding; the loop and the network know none of them by name."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attrcls.errors import UserError
-from attrcls.model.losses import Loss, LossContext, build_loss
+from attrcls.model.losses import LOSSES, Loss, LossContext, build_loss, checked_options, softmax_probabilities
+from attrcls.model.ordinal import ORDINALS, check_classes
 from attrcls.sections import HeadSpec
 from attrcls.spec import suggest
+
+DEFAULT_ORDINAL = "corn"
 
 
 class CosineLinear(nn.Module):
@@ -24,23 +29,28 @@ class CosineLinear(nn.Module):
         return F.linear(F.normalize(features, eps=1e-6) * self._scale, F.normalize(self.weight, eps=1e-6))
 
 
-class SoftmaxHead(nn.Module):
-    """One of several classes: a linear layer, optionally behind one hidden layer, and dropout; cosines where the loss wants them."""
+class Head(nn.Module):
+    """Features to outputs, their loss and their probabilities: `last` behind dropout and one hidden layer, where these are wanted.
 
-    def __init__(self, *, features: int, classes: int, hidden: int | None, dropout: float, loss: Loss) -> None:
+    `classes` are what it tells apart, `outputs` its logits, which a kind of head may have fewer of.
+    """
+
+    def __init__(
+        self, last: Callable[[int], nn.Module], *, features: int, classes: int, outputs: int, hidden: int | None, dropout: float, loss: Loss,
+        decode: Callable[[Tensor], Tensor],
+    ) -> None:  # fmt: skip
         super().__init__()
         layers: list[nn.Module] = []
         if hidden:
             layers += [nn.Linear(features, hidden), nn.ReLU(inplace=True)]
         if dropout:
             layers.append(nn.Dropout(dropout))
-        width, scale = hidden or features, loss.cosine_scale
-        self.layers = nn.Sequential(*layers, CosineLinear(width, classes, scale=scale) if scale else nn.Linear(width, classes))
-        self.outputs = classes
-        self._loss = loss
+        self.layers = nn.Sequential(*layers, last(hidden or features))
+        self.classes, self.outputs = classes, outputs
+        self._loss, self._decode = loss, decode
 
     def forward(self, features: Tensor) -> Tensor:
-        """Float32 `(batch, features)` to logits `(batch, classes)`."""
+        """Float32 `(batch, features)` to logits `(batch, outputs)`."""
         logits: Tensor = self.layers(features)
         return logits
 
@@ -49,27 +59,62 @@ class SoftmaxHead(nn.Module):
         self._loss.start_epoch(epoch)
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Per-sample losses `(batch,)` of logits `(batch, classes)` against class indices `(batch,)`."""
+        """Per-sample losses `(batch,)` of logits `(batch, outputs)` against class indices `(batch,)`."""
         losses: Tensor = self._loss(logits, targets)
         return losses
 
-    @staticmethod
-    def probabilities(logits: Tensor) -> Tensor:
-        """`(…, classes)`, each row summing to 1."""
-        return logits.softmax(dim=-1)
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """`(…, outputs)` to `(…, classes)`, each row summing to 1."""
+        return self._decode(logits)
 
 
-HEADS: dict[str, type[SoftmaxHead]] = {"softmax": SoftmaxHead}
+def softmax_head(spec: HeadSpec, *, features: int, context: LossContext) -> Head:
+    """One of several classes: a linear layer, or cosines where the loss wants them."""
+    classes, loss = len(context.class_counts), build_loss(spec.loss, context, spec.loss_options)
+    scale = loss.cosine_scale
+
+    def last(width: int) -> nn.Module:
+        return CosineLinear(width, classes, scale=scale) if scale else nn.Linear(width, classes)
+
+    return Head(
+        last, features=features, classes=classes, outputs=classes, hidden=spec.hidden, dropout=spec.dropout, loss=loss, decode=softmax_probabilities
+    )
 
 
-def build_head(spec: HeadSpec, *, features: int, context: LossContext) -> SoftmaxHead:
-    """A head of the kind that the task names, with one output per class counted in `context`.
+def ordinal_head(spec: HeadSpec, *, features: int, context: LossContext) -> Head:
+    """One of several classes that have an order, in the way that `ordinal` names.
 
     Raises:
-        UserError: no such kind or loss.
+        UserError: there is one class only.
+    """
+    classes = len(context.class_counts)
+    check_classes(classes)
+    name = spec.ordinal or DEFAULT_ORDINAL
+    way = ORDINALS[name](context, **checked_options(ORDINALS[name], spec.loss_options, name=name, where="loss_options"))
+    return Head(
+        way.last, features=features, classes=classes, outputs=way.outputs, hidden=spec.hidden, dropout=spec.dropout, loss=way.loss, decode=way.decode
+    )
+
+
+HEADS: dict[str, Callable[..., Head]] = {"softmax": softmax_head, "ordinal": ordinal_head}
+
+
+def build_head(spec: HeadSpec, *, features: int, context: LossContext) -> Head:
+    """A head of the kind that the task names, for the classes counted in `context`.
+
+    Raises:
+        UserError: no such kind or loss, or options that the loss does not have.
     """
     if spec.kind not in HEADS:
         raise UserError(f"head kind: no kind {spec.kind!r}{suggest(spec.kind, HEADS)} (kinds: {', '.join(HEADS)})")
-    loss = build_loss(spec.loss, context, spec.loss_options)
-    classes = len(context.class_counts)
-    return HEADS[spec.kind](features=features, classes=classes, hidden=spec.hidden, dropout=spec.dropout, loss=loss)
+    return HEADS[spec.kind](spec, features=features, context=context)
+
+
+def check_loss_options(spec: HeadSpec, *, where: str) -> None:
+    """Refuse, before a head is built, options that its loss does not have; `where` names their key in a file.
+
+    Raises:
+        UserError: which, and which there are.
+    """
+    name, table = (spec.ordinal or DEFAULT_ORDINAL, ORDINALS) if spec.kind == "ordinal" else (spec.loss, LOSSES)
+    checked_options(table[name], spec.loss_options, name=name, where=where)

@@ -59,11 +59,16 @@ class Loss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Losses `(batch,)` of logits `(batch, outputs)` against class indices `(batch,)`."""
-        return self.per_sample(logits + self.shift, targets) * self.weights[targets]
+        return self.per_sample(logits, targets) * self.weights[targets]
 
     def per_sample(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The same, before the weights."""
-        return F.cross_entropy(logits, targets, reduction="none", label_smoothing=self.label_smoothing)
+        return F.cross_entropy(logits + self.shift, targets, reduction="none", label_smoothing=self.label_smoothing)
+
+
+def softmax_probabilities(logits: Tensor) -> Tensor:
+    """`(…, classes)` to the same, each row summing to 1."""
+    return logits.softmax(dim=-1)
 
 
 def effective_weights(class_counts: Tensor, *, beta: float) -> Tensor:

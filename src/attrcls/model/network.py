@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attrcls.model.fused import fused
-from attrcls.model.heads import SoftmaxHead, build_head
+from attrcls.model.heads import Head, build_head
 from attrcls.model.losses import LossContext
 from attrcls.model.trunk import build_trunk
 from attrcls.sections import ImageSpec
@@ -20,7 +20,7 @@ from attrcls.types import Batch
 class Network(nn.Module):
     """Pictures to one tensor of logits per head. The trunk may run in bf16; heads and logits are float32."""
 
-    def __init__(self, trunk: nn.Module, heads: Mapping[str, SoftmaxHead], *, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, trunk: nn.Module, heads: Mapping[str, Head], *, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.trunk = trunk
         # A prefix, because an attribute may be called `type` or `train`, which a module may not.
@@ -35,9 +35,9 @@ class Network(nn.Module):
         self.register_buffer("shift", (-torch.tensor(mean) * 255 * scale).view(1, 3, 1, 1), persistent=False)
 
     @property
-    def heads(self) -> dict[str, SoftmaxHead]:
+    def heads(self) -> dict[str, Head]:
         """The heads by attribute."""
-        return {name.removeprefix("head_"): cast("SoftmaxHead", head) for name, head in self.head_modules.items()}
+        return {name.removeprefix("head_"): cast("Head", head) for name, head in self.head_modules.items()}
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """uint8 `(batch, 3, px, px)` RGB, or float `(batch, features)`, to float32 logits `(batch, classes)` per head."""
@@ -113,7 +113,7 @@ def count_labelled(batch: Batch) -> dict[str, Tensor]:
 
 
 def masked_losses(
-    heads: Mapping[str, SoftmaxHead],
+    heads: Mapping[str, Head],
     logits: Mapping[str, Tensor],
     batch: Batch,
     *,

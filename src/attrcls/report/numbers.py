@@ -154,7 +154,7 @@ def _head_numbers(files: RunFiles, head: str, *, task: Mapping[str, Any], worst:
     return HeadNumbers(
         name=head,
         classes=classes,
-        loss=", ".join(f"{key} {value}" for key, value in spec.items() if value is not None),
+        loss=", ".join(f"{key} {value}" for key, value in spec.items() if value not in (None, {})),
         labels=count_labels(files.splits, head, classes=classes),
         scores=score_classes(given, predicted, names=classes),
         confusions=confusions,

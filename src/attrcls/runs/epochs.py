@@ -219,13 +219,18 @@ def _record_progress(run: TrainRun, *, seconds: float) -> None:
 
 
 def is_better(monitor: str, score: float, best: float | None) -> bool:
-    """Whether a score of the `monitor` is better than the best so far: of a loss the smaller, of all else the larger.
+    """Whether a score of the `monitor` is better than the best so far.
 
     One that is not a number (no labelled validation row) never beats another, and never blocks one.
     """
     if best is None or best != best:
         return True
-    return score < best if monitor.endswith("loss") else score > best
+    return score < best if smaller_is_better(monitor) else score > best
+
+
+def smaller_is_better(monitor: str) -> bool:
+    """Whether the better score is the smaller one: of losses and errors; of all else it is the larger."""
+    return monitor.endswith(("loss", "/mae"))
 
 
 def _write_model(run: TrainRun, row: Mapping[str, Any], validation: Validation | None) -> None:

@@ -98,8 +98,9 @@ def run_evaluate(
     groups = np.asarray(labelled.groups, dtype=object)[ok]
     unlabelled = int(np.logical_and.reduce([targets[head] == MISSING for head in predicted]).sum())
     scores = score_with_intervals(
-        predicted, targets, groups, classes={head: len(names) for head, names in classes.items()}, combiner=combiner_of(models)
-    )
+        predicted, targets, groups, classes={head: len(names) for head, names in classes.items()}, combiner=combiner_of(models),
+        ordinal={head for model in models for head, spec in model.description.heads.items() if spec.kind == "ordinal"},
+    )  # fmt: skip
     slices = score_slices(predicted, targets, groups, classes=labelled.classes)
     kept.drop()
     names = labelled.asked.table[labelled.asked.image_column]

@@ -18,8 +18,8 @@ from attrcls.data.loader import pictures_of
 from attrcls.data.manifest import SKIP_ADVICE, Manifest, OnError, build_manifest
 from attrcls.data.split import number_folds, split_manifest
 from attrcls.errors import Problem, ProblemsError, UserError
-from attrcls.model.heads import HEADS
-from attrcls.model.losses import LOSSES, checked_options
+from attrcls.model.heads import HEADS, check_loss_options
+from attrcls.model.losses import LOSSES
 from attrcls.model.trunk import known_trunks
 from attrcls.spec import suggest
 from attrcls.task import Plan
@@ -195,6 +195,7 @@ def check_names(plan: Plan) -> None:
     task = plan.task
     known = ["val_loss", "mean/top1", "mean/f1"]
     known += [f"{head}/{metric}" for head in task.heads for metric in ("val_loss", "top1", "precision", "recall", "f1")]
+    known += [f"{head}/mae" for head in task.ordinal_heads]
     if task.combine and set(task.combine.order) <= set(task.heads):
         known += [f"{task.combine.name}/top1", f"{task.combine.name}/f1"]
     looked_up: list[tuple[str, str, Collection[str]]] = [
@@ -218,7 +219,7 @@ def check_names(plan: Plan) -> None:
     if problems:
         raise ProblemsError(f"task {task.name}: unknown names", problems)
     for head, spec in task.heads.items():
-        checked_options(LOSSES[spec.loss], spec.loss_options, name=spec.loss, where=f"{file}: heads.{head}.loss_options")
+        check_loss_options(spec, where=f"{file}: heads.{head}.loss_options")
     Augmenter(task.augment, px=task.image.px)
     if repeat_augment is not None:
         Augmenter(repeat_augment, px=task.image.px, where="balance.repeat_augment")

@@ -18,7 +18,7 @@ from attrcls.data.manifest import Manifest
 from attrcls.engine import Engine, in_float32, of_first, share_of
 from attrcls.errors import UserError
 from attrcls.model.network import Network
-from attrcls.runs.epochs import TrainView, is_better
+from attrcls.runs.epochs import TrainView, is_better, smaller_is_better
 from attrcls.runs.folder import RunFolder
 from attrcls.runs.validation import Validation
 from attrcls.task import Plan, Task
@@ -168,4 +168,4 @@ def _best(table: pd.DataFrame, task: Task) -> float:
     known = table[table[task.monitor].notna()]
     if known.empty:
         raise UserError(f"a sweep of learning rates chooses by {task.monitor}, which no rate gave: no validation row has such a label")
-    return float(known.sort_values([task.monitor, "val_loss"], ascending=[task.monitor.endswith("loss"), True], kind="stable")["lr"].iloc[0])
+    return float(known.sort_values([task.monitor, "val_loss"], ascending=[smaller_is_better(task.monitor), True], kind="stable")["lr"].iloc[0])

@@ -35,7 +35,11 @@ class Validation:
         total = sum(weighted) if weighted else float("nan")
         classes = {head: len(self.manifest.classes[head]) for head in task.heads}
         targets = {name: self.manifest.targets(name) for name in self.manifest.classes}
-        return {"val_loss": total, **losses, **score_all(self.scored.predicted(), targets, classes=classes, combiner=self.combiner)}
+        return {
+            "val_loss": total,
+            **losses,
+            **score_all(self.scored.predicted(), targets, classes=classes, combiner=self.combiner, ordinal=task.ordinal_heads),
+        }
 
     @property
     def groups(self) -> list[str]:

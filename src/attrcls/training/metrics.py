@@ -1,6 +1,6 @@
 """Scores of predictions against labels, ignoring missing labels; thin over torchmetrics."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,16 @@ from attrcls.types import MISSING
 IntArray = npt.NDArray[np.int64]
 
 
-def score_head(predicted: IntArray, targets: IntArray, *, classes: int) -> dict[str, float]:
-    """Top-1 and macro precision, recall and F1 (each 0–1) of class indices `(rows,)`.
+def score_head(predicted: IntArray, targets: IntArray, *, classes: int, ordinal: bool = False) -> dict[str, float]:
+    """Top-1 and macro precision, recall and F1 (each 0–1) of class indices `(rows,)`; of ordinal ones also `mae`, by how many classes
+    they are wrong on average.
 
     Rows whose target is `MISSING` do not count. Macro means run over the classes that occur in either, as in
     scikit-learn; a ratio without a denominator is 0. All are NaN where no row has a label.
     """
-    if not (targets != MISSING).any():
-        return dict.fromkeys(("top1", "precision", "recall", "f1"), float("nan"))
+    labelled = targets != MISSING
+    if not labelled.any():
+        return dict.fromkeys(("top1", "precision", "recall", "f1", *(("mae",) if ordinal else ())), float("nan"))
     # torchmetrics wants two classes or more; an empty second class changes no score.
     arguments = (torch.from_numpy(predicted), torch.from_numpy(targets), max(2, classes))
     return {
@@ -34,17 +36,23 @@ def score_head(predicted: IntArray, targets: IntArray, *, classes: int) -> dict[
         "precision": multiclass_precision(*arguments, average="macro", ignore_index=MISSING).item(),
         "recall": multiclass_recall(*arguments, average="macro", ignore_index=MISSING).item(),
         "f1": multiclass_f1_score(*arguments, average="macro", ignore_index=MISSING).item(),
+        **({"mae": float(np.abs(predicted - targets)[labelled].mean())} if ordinal else {}),
     }
 
 
 def score_all(
-    predicted: Mapping[str, IntArray], targets: Mapping[str, IntArray], *, classes: Mapping[str, int], combiner: Combiner | None
+    predicted: Mapping[str, IntArray],
+    targets: Mapping[str, IntArray],
+    *,
+    classes: Mapping[str, int],
+    combiner: Combiner | None,
+    ordinal: Collection[str] = (),
 ) -> dict[str, float]:
-    """`head/metric` of every head, their means over heads, and `code/top1`, `code/f1` of the combined code.
+    """`head/metric` of every head (of the `ordinal` ones also `mae`), their means over heads, and `code/top1`, `code/f1` of the combined code.
 
     The means leave out heads without labels. The code counts where `predicted` has all of its attributes.
     """
-    heads = {head: score_head(predicted[head], targets[head], classes=classes[head]) for head in predicted}
+    heads = {head: score_head(predicted[head], targets[head], classes=classes[head], ordinal=head in ordinal) for head in predicted}
     scores = {f"{head}/{metric}": value for head, metrics in heads.items() for metric, value in metrics.items()}
     for metric in ("top1", "f1"):
         values = [metrics[metric] for metrics in heads.values() if not np.isnan(metrics[metric])]

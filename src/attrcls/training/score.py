@@ -29,7 +29,7 @@ def score_batches(network: Network, batches: Iterator[Batch], *, fabric: Engine)
     """Run the network in eval mode over all batches: every row once, or each process's share of them; all processes get all scores."""
     network.eval()
     rows: list[torch.Tensor] = [torch.zeros(0, dtype=torch.int64)]
-    probabilities: dict[str, list[torch.Tensor]] = {head: [torch.zeros(0, each.outputs)] for head, each in network.heads.items()}
+    probabilities: dict[str, list[torch.Tensor]] = {head: [torch.zeros(0, each.classes)] for head, each in network.heads.items()}
     sums = {head: torch.zeros(2, dtype=torch.float64) for head in network.heads}
     with torch.inference_mode(), fabric.autocast():
         for batch in on_device(batches, fabric.device):
