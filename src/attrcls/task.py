@@ -50,6 +50,9 @@ class Task(Spec):
     title: str = ""
     cards: list[Annotated[CardUse, BeforeValidator(_as_card_use, json_schema_input_type=str | CardUse)]] = Field(min_length=1)
     heads: dict[str, Annotated[HeadSpec, BeforeValidator(_as_head, json_schema_input_type=HeadSpec | None)]] = Field(min_length=1)
+    loss_balance: Literal["fixed", "uncertainty", "famo"] = Field(
+        default="fixed", description="how heads are weighed against each other beside their `weight`: not at all, or as is learned"
+    )
     image: ImageSpec = ImageSpec()
     trunk: TrunkSpec = TrunkSpec()
     augment: str | list[dict[str, Any]] = Field(default="crop", description="a recipe's name, or a list of albumentations transforms")

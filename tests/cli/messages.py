@@ -178,6 +178,13 @@ CASES = [
         nothing,
         ("monitor", "'size/mae'"),
     ),
+    Case("a balance of losses that is none", f"{TRAIN} --set loss_balance=fama", nothing, ("loss_balance", "'fama'", "did you mean 'famo'")),
+    Case(
+        "a balance of losses in a sweep",
+        f"{TRAIN} --freeze --sweep-lr 0.1,0.2 --set loss_balance=famo --weights none",
+        nothing,
+        ("--sweep-lr", "loss_balance: famo", "leave it out"),
+    ),
     Case("a balanced head that is none", f"{TRAIN} --balance color", nothing, ("balance.heads", "'color'", "did you mean 'colour'")),
     Case("a balanced head twice", f"{TRAIN} --balance size,size", nothing, ("balance.heads", "each head once")),
     Case("--data of a card that is none", f"{DATA} --data squars=.", two_cards, ("--data squars=.", "did you mean", "CARD=DIR")),

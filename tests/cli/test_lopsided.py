@@ -23,7 +23,8 @@ def test_a_model_under_margins_is_trained_and_predicts(cli, few_squares, tmp_pat
     run = tmp_path / "run"
     trained = train(
         cli, few_squares, run, "--freeze", "--epochs", 2,
-        *settings("heads.colour.loss=ldam", "heads.colour.loss_options.deferred=0.5", "heads.size.loss=asymmetric", "ema=0.9"),
+        *settings("heads.colour.loss=ldam", "heads.colour.loss_options.deferred=0.5", "heads.size.loss=asymmetric"),
+        *settings("ema=0.9", "loss_balance=uncertainty"),
     )  # fmt: skip
     assert trained.code == 0, trained.err
     head = json.loads((run / "model" / "model.json").read_text())["heads"]["colour"]

@@ -5,6 +5,7 @@ from attrcls.engine import start_engine
 from attrcls.errors import AttrclsError, UserError
 from attrcls.model.network import build_network
 from attrcls.task import Plan, load_plan
+from attrcls.training.balancing import build_balancer
 from attrcls.training.checkpoint import load_checkpoint, save_checkpoint
 from attrcls.training.loop import TrainState, check_loss, fit
 from attrcls.training.optim import build_ema, build_optimiser
@@ -36,7 +37,9 @@ def make_state(shared_squares, *overrides: str) -> tuple[Plan, TrainState]:
     network, _ = build_network(plan.task, {"colour": [9, 3, 1], "size": [1, 1]}, weights="none")
     network.to(memory_format=torch.channels_last)
     ema = build_ema(network, plan.task.ema) if plan.task.ema else None
-    return plan, TrainState(network, build_optimiser(network, plan.task.optimiser), ema)
+    balancer = build_balancer(plan.task.loss_balance, list(plan.task.heads), torch.device("cpu"))
+    optimiser = build_optimiser(network, plan.task.optimiser, beside=balancer.parameters if balancer else ())
+    return plan, TrainState(network, optimiser, ema, balancer)
 
 
 def run(shared_squares, *overrides: str, batches: FixedBatches | None = None) -> tuple[TrainState, list]:
@@ -103,7 +106,8 @@ def test_the_same_seed_gives_the_same_weights_also_with_dropout(shared_squares):
         ["optimiser.name=sgd"],
         ["ema=0.9", "heads.colour.dropout=0.3"],
         ["schedule.name=cosine", "optimiser.clip_norm=1.0"],
-        ["heads.colour.loss=ldam", "heads.colour.loss_options.deferred=0.5"],
+        ["heads.colour.loss=ldam", "heads.colour.loss_options.deferred=0.5", "loss_balance=uncertainty"],
+        ["loss_balance=famo", "heads.colour.dropout=0.3"],
     ],
 )
 def test_a_run_resumed_from_its_checkpoint_ends_with_the_same_weights(shared_squares, tmp_path, options):
@@ -120,6 +124,8 @@ def test_a_run_resumed_from_its_checkpoint_ends_with_the_same_weights(shared_squ
     list(fit(resumed, FixedBatches(), task=plan.task, fabric=fabric))
     for key, value in whole.scored_network.state_dict().items():
         assert torch.equal(value, resumed.scored_network.state_dict()[key]), key
+    if whole.balancer:
+        assert all(torch.equal(value, resumed.balancer.state()[key]) for key, value in whole.balancer.state().items())
 
 
 def test_a_damaged_or_foreign_checkpoint_is_refused(shared_squares, tmp_path):

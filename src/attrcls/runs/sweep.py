@@ -57,6 +57,8 @@ def check_sweep(plan: Plan, *, views: int, val_rows: int) -> None:
         )
     if plan.task.optimiser.clip_norm:
         raise UserError(f"{asked} trains all rates at once, and optimiser.clip_norm would clip their gradients together: leave it out")
+    if plan.task.loss_balance != "fixed":
+        raise UserError(f"{asked} trains all rates at once, and loss_balance: {plan.task.loss_balance} would weigh them together: leave it out")
     if len(set(plan.task.optimiser.sweep or ())) < len(plan.task.optimiser.sweep or ()):
         raise UserError(f"{asked}: expected each rate once, found {', '.join(f'{rate:g}' for rate in plan.task.optimiser.sweep or ())}")
     if not val_rows:

@@ -27,6 +27,7 @@ from attrcls.runs.resume import check_same_run, check_same_specs, manifest_diges
 from attrcls.runs.sweep import Sweep, check_sweep, chosen_before, sweep_rates
 from attrcls.runs.validation import split_table
 from attrcls.task import Plan, load_plan
+from attrcls.training.balancing import build_balancer
 from attrcls.training.checkpoint import load_checkpoint
 from attrcls.training.compiling import check_compiling, compile_trunk
 from attrcls.training.loop import TrainState
@@ -183,7 +184,9 @@ def _build_state(plan: Plan, prepared: Prepared, fabric: Engine, *, weights: str
     network, loaded = build_network(plan.task, {head: train.class_counts(head).tolist() for head in plan.task.heads}, weights=weights)
     place(network, fabric)
     ema = build_ema(network, plan.task.ema, frozen_trunk=plan.task.trunk.freeze) if plan.task.ema else None
-    return TrainState(network, build_optimiser(network, plan.task.optimiser), ema), loaded
+    balancer = build_balancer(plan.task.loss_balance, list(plan.task.heads), fabric.device)
+    optimiser = build_optimiser(network, plan.task.optimiser, beside=balancer.parameters if balancer else ())
+    return TrainState(network, optimiser, ema, balancer), loaded
 
 
 def _build_batches(

@@ -28,6 +28,8 @@ def save_checkpoint(state: TrainState, path: Path, *, watched: Mapping[str, Tens
         tensors |= {f"ema.{key}": value for key, value in state.ema.state_dict().items() if key not in shared}
     for index, slots in state.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items() if isinstance(value, Tensor)}
+    if state.balancer is not None:
+        tensors |= {f"balancer.{key}": value for key, value in state.balancer.state().items()}
     tensors |= {f"watched.{key}": value for key, value in (watched or {}).items()}
     numbers = {
         "version": CHECKPOINT_VERSION,
@@ -63,6 +65,8 @@ def _fill(state: TrainState, tensors: Mapping[str, Tensor], numbers: Mapping[str
             fill(state.ema, {**shared, **_below(tensors, "ema.")})
     except RuntimeError as error:
         raise UserError(f"{path}: the checkpoint belongs to another task or trunk; resume with the same command, or use --overwrite") from error
+    if state.balancer is not None:
+        state.balancer.load(_below(tensors, "balancer."))
     parameters = [parameter for group in state.optimiser.param_groups for parameter in group["params"]]
     slots: dict[int, dict[str, Tensor]] = {}
     for key, value in _below(tensors, "optimiser.").items():

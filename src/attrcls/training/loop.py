@@ -12,6 +12,7 @@ from attrcls.engine import Engine, set_up, share_of, summed
 from attrcls.errors import AttrclsError, UserError
 from attrcls.model.network import Network, count_labelled, masked_losses
 from attrcls.task import Task
+from attrcls.training.balancing import Balancer, Balancing
 from attrcls.training.optim import learning_rate_factor, set_learning_rates
 from attrcls.types import Batch, Share, Step
 
@@ -37,6 +38,7 @@ class TrainState:
     network: Network
     optimiser: torch.optim.Optimizer
     ema: AveragedModel | None = None
+    balancer: Balancer | None = None
     epoch: int = 0
     best_epoch: int | None = None
     best_score: float | None = None
@@ -82,10 +84,14 @@ def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine
             with fabric.no_backward_sync(network, enabled=not updates):
                 logits = _forward(network, batch)
                 losses = masked_losses(state.network.heads, logits, batch, weights=weights, labelled=counts)
+                batches = _batches_in_update(index, labelled.steps_per_epoch, task.optimiser.accumulate)
+                balancing = Balancing(state.balancer, losses, counts, weights=weights, fabric=fabric) if state.balancer else None
+                if balancing:
+                    losses = balancing.losses
+                    balancing.learn(parts=batches)
                 if losses.total.requires_grad:
                     # Gradients are averaged over the processes, and what each adds to the whole batch's mean is to be summed.
-                    parts = _batches_in_update(index, labelled.steps_per_epoch, task.optimiser.accumulate) / share.processes
-                    fabric.backward(losses.total / parts)
+                    fabric.backward(losses.total / (batches / share.processes))
             if updates:
                 if task.optimiser.clip_norm:
                     fabric.clip_gradients(network, optimiser, max_norm=task.optimiser.clip_norm, error_if_nonfinite=False)
@@ -93,6 +99,8 @@ def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine
                 optimiser.zero_grad()
                 if state.ema is not None:
                     state.ema.update_parameters(state.network)
+                if balancing:
+                    balancing.after_update(state.network, batch)
             if index + 1 == labelled.steps_per_epoch:
                 _share_statistics(state, fabric)
                 state.epoch = epoch + 1

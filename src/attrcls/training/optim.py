@@ -1,11 +1,11 @@
 """Optimisers and learning-rate schedules by name. A schedule is a pure function of the step, so it resumes for free."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from attrcls.errors import UserError
 from attrcls.model.network import Network
@@ -16,12 +16,14 @@ from attrcls.spec import suggest
 _ONECYCLE_START, _ONECYCLE_END = 1 / 25, 1 / 250_000
 
 
-def build_optimiser(network: Network, spec: OptimiserSpec) -> torch.optim.Optimizer:
-    """One parameter group each for trunk and heads, split by whether weight decay applies.
+def build_optimiser(network: Network, spec: OptimiserSpec, *, beside: Sequence[nn.Parameter] = ()) -> torch.optim.Optimizer:
+    """One parameter group each for trunk and heads, split by whether weight decay applies; first one for what learns `beside` them.
 
     Each group keeps its top rate as `top_lr`. Biases and normalisation scales, one-dimensional all, do not decay.
     """
     groups: list[dict[str, Any]] = []
+    if beside:
+        groups.append({"name": "beside", "params": list(beside), "lr": spec.lr, "top_lr": spec.lr, "weight_decay": 0.0})
     for name, module, rate in (("trunk", network.trunk, spec.trunk_lr or spec.lr), ("heads", network.head_modules, spec.lr)):
         for decays in (True, False):
             parameters = [p for p in module.parameters() if (p.ndim > 1) == decays]
