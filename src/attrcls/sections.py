@@ -110,6 +110,20 @@ class BalanceSpec(Spec):
     )
 
 
+class MixSpec(Spec):
+    """Train pictures are mixed with others of their batch, and learn both's labels, each by its share."""
+
+    mixup: Annotated[float, Field(ge=0, le=100)] = Field(default=0.0, description="alpha of the shares' beta distribution, adding pictures; 0: not")
+    cutmix: Annotated[float, Field(ge=0, le=100)] = Field(default=0.0, description="the same, pasting a rectangle; 0: not")
+    prob: Annotated[float, Field(gt=0, le=1)] = Field(default=1.0, description="share of the batches that are mixed")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.mixup and not self.cutmix:
+            raise ValueError("expected mixup or cutmix above 0, found neither; leave `mix` out to mix nothing")
+        return self
+
+
 class HoldBackSpec(Spec):
     """What is held back for validation where a card gives no validation rows."""
 

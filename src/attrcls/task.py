@@ -22,6 +22,7 @@ from attrcls.sections import (
     HeadSpec,
     HoldBackSpec,
     ImageSpec,
+    MixSpec,
     OptimiserSpec,
     ScheduleSpec,
     Seed,
@@ -59,6 +60,7 @@ class Task(Spec):
     balance: Annotated[BalanceSpec | None, BeforeValidator(_as_balance, json_schema_input_type=list[str] | BalanceSpec | None)] = Field(
         default=None, description="heads whose classes to draw equally often, or a mapping with the choices made"
     )
+    mix: MixSpec | None = Field(default=None, description="mixup and CutMix of train pictures")
     optimiser: OptimiserSpec = OptimiserSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     epochs: Count = 8
@@ -111,6 +113,10 @@ class Task(Spec):
                 raise ValueError(f"balance.heads: expected each head once, found {', '.join(self.balance.heads)}")
         if self.decode == "joint" and not self.combine:
             raise ValueError("decode: joint needs the task to have a `combine:`; add one, or use argmax or offsets")
+        if self.mix and self.mix.cutmix and self.trunk.freeze and self.trunk.frozen_views:
+            raise ValueError(
+                "mix.cutmix: cuts pictures, and of a frozen trunk's pictures only features are kept; use mix.mixup, or trunk.frozen_views: 0"
+            )
         if "code" in self.submission.values() and not self.combine:
             raise ValueError("submission: 'code' needs the task to have a `combine:`")
         return self

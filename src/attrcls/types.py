@@ -34,18 +34,29 @@ WHOLE = Share()
 
 
 @dataclass(frozen=True)
+class Mixed:
+    """The labels of what each picture of a batch was mixed with, as in `Batch`; `own_share` (0–1) of it is its own. Made where the batch
+    is used: it does not move to a device."""
+
+    own_share: float
+    targets: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
 class Batch:
     """What the loader hands to training and evaluation.
 
     `rows`: int64 `(batch,)`, positions in the manifest. `images`: uint8 `(batch, 3, px, px)` RGB, or float32
     `(batch, features)` where a frozen trunk's features are given instead. `targets[head]`: int64 `(batch,)`, 0 where
-    there is no label. `present[head]`: bool `(batch,)`, whether there is one.
+    there is no label. `present[head]`: bool `(batch,)`, whether there is one. `mixed`: of training alone.
     """
 
     rows: Tensor
     images: Tensor
     targets: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
+    mixed: Mixed | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`; copies from pinned memory do not block."""
@@ -64,8 +75,8 @@ class Step:
 
     `rows`, `logits` and `present` are of this process's share of the batch; losses and counts of all of it.
     `logits[head]`: float32 `(batch, classes)`, detached, from before the update. `losses[head]`: the scalar mean over
-    the batch's labelled samples, `labelled[head]` how many those are. `loss`: their weighted sum. `samples`: how many the batch has, to
-    within one for each process. `learning_rate`: of the heads' parameter group.
+    the batch's labelled samples, `labelled[head]` how many those are (of mixed ones, their shares' sum). `loss`: their weighted sum.
+    `samples`: how many the batch has, to within one for each process. `learning_rate`: of the heads' parameter group.
     """
 
     epoch: int

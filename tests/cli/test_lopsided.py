@@ -54,7 +54,8 @@ def test_classes_are_counted_after_cleaning(cli, few_squares, tmp_path, monkeypa
 
 def test_cleaning_watches_plain_cross_entropy_whatever_the_task_trains_with(cli, few_squares, tmp_path):
     margins = []
-    for name, options in (("plain", []), ("lopsided", settings("heads.colour.loss=ldam", "heads.size.loss=logit_adjusted"))):
+    other = settings("heads.colour.loss=ldam", "heads.size.kind=ordinal", "loss_balance=famo", "mix={mixup: 1, cutmix: 1}")
+    for name, options in (("plain", []), ("lopsided", other)):
         out = tmp_path / name
         result = cli("clean-labels", few_squares / "squares.task.yaml", "--out", out, "--fast", *SMALL, *options)
         assert result.code == 0, result.err
@@ -64,7 +65,7 @@ def test_cleaning_watches_plain_cross_entropy_whatever_the_task_trains_with(cli,
 
 def test_ordinal_heads_are_trained_judged_by_their_distance_and_predict(cli, few_squares, tmp_path):
     run = tmp_path / "run"
-    heads = settings("heads.colour.kind=ordinal", "heads.size.kind=ordinal", "heads.size.ordinal=coral", "monitor=colour/mae")
+    heads = settings("mix={mixup: 0.4}", "heads.colour.kind=ordinal", "heads.size.kind=ordinal", "heads.size.ordinal=coral", "monitor=colour/mae")
     trained = train(cli, few_squares, run, "--freeze", "--epochs", 3, *heads)
     assert trained.code == 0, trained.err
     metrics = pd.read_csv(run / "metrics.csv")

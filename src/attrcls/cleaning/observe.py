@@ -56,6 +56,7 @@ def cleaning_task(task: Task, *, full: bool, heads: Mapping[str, object]) -> Tas
             "augment": "crop",
             "balance": None,
             "loss_balance": "fixed",
+            "mix": None,
             "ema": None,
             "combine": None,
             "submission": {},

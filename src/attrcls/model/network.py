@@ -108,8 +108,11 @@ def build_network(task: Task, class_counts: Mapping[str, Sequence[int]], *, weig
 
 
 def count_labelled(batch: Batch) -> dict[str, Tensor]:
-    """How many of the batch's samples have each head's label, int64 scalars."""
-    return {name: present.sum() for name, present in batch.present.items()}
+    """How many of the batch's samples have each head's label, int64 scalars; of a mixed one the sum of the shares that do, float32."""
+    own = {name: present.sum() for name, present in batch.present.items()}
+    if batch.mixed is None:
+        return own
+    return {name: torch.lerp(batch.mixed.present[name].sum().float(), count.float(), batch.mixed.own_share) for name, count in own.items()}
 
 
 def masked_losses(
@@ -123,15 +126,21 @@ def masked_losses(
     """Each head's mean loss over the samples that have its label; a head without any adds exactly zero.
 
     Where the batch is one process's share, `labelled` counts those of all shares: the means of all processes then add up to the
-    whole batch's.
+    whole batch's. A mixed sample counts with each side's share that has the label.
     """
     labelled = count_labelled(batch) if labelled is None else labelled
     means = {}
     for name, values in logits.items():
-        present = batch.present[name]
-        per_sample = heads[name].loss(values, batch.targets[name])
-        # where, not a product: an infinite loss of a masked sample must not become NaN.
-        kept = torch.where(present, per_sample, per_sample.new_zeros(()))
-        means[name] = kept.sum() / labelled[name].clamp(min=1)
+        total = _sum_over_labelled(heads[name], values, batch.targets[name], batch.present[name])
+        if batch.mixed is not None:
+            others = _sum_over_labelled(heads[name], values, batch.mixed.targets[name], batch.mixed.present[name])
+            total = batch.mixed.own_share * total + (1 - batch.mixed.own_share) * others
+        means[name] = total / labelled[name].clamp(min=1)
     total = torch.stack([means[name] * weights[name] for name in means]).sum()
     return Losses(total, means)
+
+
+def _sum_over_labelled(head: Head, logits: Tensor, targets: Tensor, present: Tensor) -> Tensor:
+    per_sample = head.loss(logits, targets)
+    # where, not a product: an infinite loss of a masked sample must not become NaN.
+    return torch.where(present, per_sample, per_sample.new_zeros(())).sum()

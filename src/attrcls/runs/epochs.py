@@ -170,7 +170,7 @@ class _Means:
             self._counts[head] = self._counts[head] + present
 
     def values(self) -> dict[str, float]:
-        return {head: float(total) / int(self._counts[head]) if int(self._counts[head]) else float("nan") for head, total in self._sums.items()}
+        return {head: float(total) / float(self._counts[head]) if float(self._counts[head]) else float("nan") for head, total in self._sums.items()}
 
 
 def _end_epoch(run: TrainRun, row: dict[str, Any], *, seconds: float) -> None:

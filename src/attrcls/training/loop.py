@@ -13,6 +13,7 @@ from attrcls.errors import AttrclsError, UserError
 from attrcls.model.network import Network, count_labelled, masked_losses
 from attrcls.task import Task
 from attrcls.training.balancing import Balancer, Balancing
+from attrcls.training.mixing import mixed_batches
 from attrcls.training.optim import learning_rate_factor, set_learning_rates
 from attrcls.types import Batch, Share, Step
 
@@ -75,7 +76,8 @@ def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine
             each.start_epoch(epoch)
         # Dropout's random numbers start anew each epoch from (seed, epoch, process), so that a resumed run repeats them.
         torch.manual_seed(task.seed * 1_000_003 + epoch + (share.rank << 52))
-        for index, batch in enumerate(on_device(labelled.epoch(epoch, share), fabric.device)):
+        batches = on_device(labelled.epoch(epoch, share), fabric.device)
+        for index, batch in enumerate(mixed_batches(batches, task.mix, seed=task.seed, epoch=epoch, process=share.rank)):
             update = epoch * updates_per_epoch + index // task.optimiser.accumulate
             factor = learning_rate_factor(task.schedule, step=update, steps_per_epoch=updates_per_epoch, epochs=task.epochs)
             set_learning_rates(state.optimiser, factor)
@@ -84,14 +86,14 @@ def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine
             with fabric.no_backward_sync(network, enabled=not updates):
                 logits = _forward(network, batch)
                 losses = masked_losses(state.network.heads, logits, batch, weights=weights, labelled=counts)
-                batches = _batches_in_update(index, labelled.steps_per_epoch, task.optimiser.accumulate)
+                parts = _batches_in_update(index, labelled.steps_per_epoch, task.optimiser.accumulate)
                 balancing = Balancing(state.balancer, losses, counts, weights=weights, fabric=fabric) if state.balancer else None
                 if balancing:
                     losses = balancing.losses
-                    balancing.learn(parts=batches)
+                    balancing.learn(parts=parts)
                 if losses.total.requires_grad:
                     # Gradients are averaged over the processes, and what each adds to the whole batch's mean is to be summed.
-                    fabric.backward(losses.total / (batches / share.processes))
+                    fabric.backward(losses.total / (parts / share.processes))
             if updates:
                 if task.optimiser.clip_norm:
                     fabric.clip_gradients(network, optimiser, max_norm=task.optimiser.clip_norm, error_if_nonfinite=False)
