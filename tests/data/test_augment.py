@@ -45,6 +45,17 @@ def test_geometric_rotates_then_translates_then_scales():
     assert [name for found in names for name in found] == ["rotate", "translate_percent", "scale"]
 
 
+def test_randaugment_cuts_out_one_window_of_at_most_half_the_side_and_changes_most_of_the_rest():
+    plain = np.full((72, 72, 3), 60, dtype=np.uint8)
+    holes = [(Augmenter("randaugment", px=64)(plain, (row,)) == 127).all(axis=2) for row in range(20)]
+    for hole in holes:
+        rows, columns = np.flatnonzero(hole.any(axis=1)), np.flatnonzero(hole.any(axis=0))
+        assert 6 <= np.ptp(rows) + 1 <= 32
+        assert 6 <= np.ptp(columns) + 1 <= 32
+        assert hole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+    assert len({Augmenter("randaugment", px=64)(PICTURE, (row,)).tobytes() for row in range(20)}) == 20
+
+
 def transform_changes(transform: object, key: str) -> bool:
     value = getattr(transform, key, None)
     still = {"rotate": (0, 0), "translate_percent": None, "scale": {"x": (1.0, 1.0), "y": (1.0, 1.0)}}[key]

@@ -20,7 +20,7 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 import albumentations as A
 
 Image = npt.NDArray[np.uint8]
-Transforms = list[A.BasicTransform]
+Transforms = list[A.BasicTransform | A.BaseCompose]
 # What moves into view at the border is a mirror image: black wedges are a cue that no real picture has.
 _BORDER = 4  # cv2.BORDER_REFLECT_101
 
@@ -65,6 +65,26 @@ def _zoom(px: int) -> Transforms:
     ]
 
 
+def _randaugment(px: int) -> Transforms:
+    """`crop`, then two operations at random (RandAugment, Cubuk et al. 2020, with magnitudes at random as in FixMatch), then cutout
+    (DeVries & Taylor 2017) of up to half the side: the strong view of consistency losses."""
+    operations: list[Any] = [
+        A.AutoContrast(p=1.0),
+        A.Equalize(p=1.0),
+        A.Solarize(threshold_range=(0.5, 1.0), p=1.0),
+        A.Posterize(num_bits=(4, 8), p=1.0),
+        A.Sharpen(alpha=(0.05, 0.95), p=1.0),
+        A.ColorJitter(brightness=0, contrast=0, saturation=(0.05, 0.95), hue=0, p=1.0),
+        A.RandomBrightnessContrast(brightness_limit=0.4, contrast_limit=0.0, p=1.0),
+        A.RandomBrightnessContrast(brightness_limit=0.0, contrast_limit=0.4, p=1.0),
+        A.Affine(rotate=(-30, 30), border_mode=_BORDER, p=1.0),
+        A.Affine(translate_percent=(-0.3, 0.3), border_mode=_BORDER, p=1.0),
+        A.Affine(shear=(-17, 17), border_mode=_BORDER, p=1.0),
+    ]
+    cutout = A.CoarseDropout(num_holes_range=(1, 1), hole_height_range=(0.1, 0.5), hole_width_range=(0.1, 0.5), fill=127, p=1.0)
+    return [*_crop(px), A.SomeOf(operations, n=2, replace=True, p=1.0), cutout]
+
+
 RECIPES: dict[str, Callable[[int], Transforms]] = {
     "none": _none,
     "flip": _flip,
@@ -72,6 +92,7 @@ RECIPES: dict[str, Callable[[int], Transforms]] = {
     "geometric": _geometric,
     "strong": _strong,
     "zoom": _zoom,
+    "randaugment": _randaugment,
 }
 
 

@@ -47,7 +47,7 @@ class BatchAugmenter:
         for transform in build_transforms(recipe, px=px, where=where):
             name = type(transform).__name__
             try:
-                operation = _translated(name, transform.get_transform_init_args(), size)
+                operation = _translated(name, transform, size)
             except _UnknownError as error:
                 raise UserError(
                     f"{where}: --cache device cannot do {name}{error}; use --cache DIR, or a recipe of {', '.join(sorted(KNOWN))}"
@@ -72,10 +72,10 @@ class _UnknownError(Exception):
     """What of a transform is not known here; its text goes on after the transform's name."""
 
 
-def _translated(name: str, arguments: Mapping[str, Any], size: Size) -> Operation:
+def _translated(name: str, transform: Any, size: Size) -> Operation:
     if name not in KNOWN:
         raise _UnknownError("")
-    return KNOWN[name](arguments, size)
+    return KNOWN[name](transform.get_transform_init_args(), size)
 
 
 def _flip(arguments: Mapping[str, Any], size: Size) -> Operation:
