@@ -165,3 +165,23 @@ class CleanSpec(Spec):
     impossible: list[dict[str, str]] = Field(default=[], description="combinations that cannot be, each a mapping of head to class name")
     floor_share: Annotated[float, Field(ge=0, le=1)] = Field(default=0.5, description="the largest share of its labels that a class may lose")
     floor_rows: Annotated[int, Field(ge=0)] = Field(default=20, description="the number of labels below which no class may fall")
+
+
+class UnlabelledSpec(Spec):
+    """Train rows without a head's label teach it too: its answers to a weak and to a strong view of a picture are to agree.
+
+    One picture without a label per labelled one costs twice the decoding and three times the forward passes; the papers take
+    seven, which pays where there are many times as many such pictures, and repeats the same few where there are not.
+    """
+
+    method: str = "uda"
+    heads: list[str] | None = Field(default=None, min_length=1, description="which heads; by default all that some train rows have no label for")
+    ratio: Annotated[float, Field(gt=0, le=100)] = Field(default=1.0, description="pictures without a label per labelled one, in each batch")
+    weight: Annotated[float, Field(ge=0)] = Field(default=1.0, description="of this loss beside that of the labels")
+    temperature: Positive | None = Field(default=None, description="uda: sharpens the weak view's answer below 1; 0.4 by default")
+    confidence: Share | None = Field(default=None, description="of the weak view's answer, for it to count; uda: 0.8, fixmatch: 0.95 by default")
+    tsa: Literal["linear", "log", "exp"] | None = Field(
+        default=None, description="uda: leave out labels that are known already, by a bound that rises so over the training"
+    )
+    weak: str | list[dict[str, Any]] = Field(default="crop", description="recipe of the weak view; a frozen trunk's kept views: none")
+    strong: str | list[dict[str, Any]] = Field(default="randaugment", description="recipe of the strong view")

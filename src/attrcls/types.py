@@ -6,7 +6,7 @@ Torch is named here for annotations only, so that importing this module costs no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class Batch:
 
     `rows`: int64 `(batch,)`, positions in the manifest. `images`: uint8 `(batch, 3, px, px)` RGB, or float32
     `(batch, features)` where a frozen trunk's features are given instead. `targets[head]`: int64 `(batch,)`, 0 where
-    there is no label. `present[head]`: bool `(batch,)`, whether there is one. `mixed`: of training alone.
+    there is no label. `present[head]`: bool `(batch,)`, whether there is one. `mixed`: of training alone. `strong`: of a batch that
+    teaches without labels, another view of each row, as `images` (then the weak view) are; its targets are not given.
     """
 
     rows: Tensor
@@ -57,6 +58,7 @@ class Batch:
     targets: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
     mixed: Mixed | None = None
+    strong: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`; copies from pinned memory do not block."""
@@ -66,7 +68,18 @@ class Batch:
             images=self.images.to(device, non_blocking=True),
             targets={head: values.to(device, non_blocking=True) for head, values in self.targets.items()},
             present={head: values.to(device, non_blocking=True) for head, values in self.present.items()},
+            strong=None if self.strong is None else self.strong.to(device, non_blocking=True),
         )
+
+
+class Agreement(NamedTuple):
+    """What a head learned from a batch's samples without its label, scalars of all processes: `samples`, how many there were, `used`,
+    how many of them counted, and `loss`, its mean over all of them, used or not.
+    """
+
+    loss: Tensor
+    used: Tensor
+    samples: Tensor
 
 
 @dataclass(frozen=True)
@@ -75,8 +88,9 @@ class Step:
 
     `rows`, `logits` and `present` are of this process's share of the batch; losses and counts of all of it.
     `logits[head]`: float32 `(batch, classes)`, detached, from before the update. `losses[head]`: the scalar mean over
-    the batch's labelled samples, `labelled[head]` how many those are (of mixed ones, their shares' sum). `loss`: their weighted sum.
-    `samples`: how many the batch has, to within one for each process. `learning_rate`: of the heads' parameter group.
+    the batch's labelled samples, `labelled[head]` how many those are (of mixed ones, their shares' sum). `loss`: their weighted sum, with what
+    `unlabelled[head]` pictures add. `samples`: how many rows with labels the batch has, to within one for each process. `learning_rate`: of
+    the heads' parameter group.
     """
 
     epoch: int
@@ -90,6 +104,7 @@ class Step:
     samples: int
     loss: Tensor
     learning_rate: float
+    unlabelled: Mapping[str, Agreement] = field(default_factory=dict)
 
     @property
     def ends_epoch(self) -> bool:

@@ -35,6 +35,7 @@ def _arrived(batch: Batch, copied: torch.cuda.Event, device: torch.device) -> Ba
     """The batch, for work that waits until it is copied; its memory is not given away while that work may still use it."""
     computing = torch.cuda.current_stream(device)
     computing.wait_event(copied)
-    for tensor in (batch.rows, batch.images, *batch.targets.values(), *batch.present.values()):
+    strong = () if batch.strong is None else (batch.strong,)
+    for tensor in (batch.rows, batch.images, *strong, *batch.targets.values(), *batch.present.values()):
         tensor.record_stream(computing)
     return batch
