@@ -145,7 +145,7 @@ class Card(Spec):
     title: str = ""
     tables: list[Annotated[TableSpec, BeforeValidator(_as_table, json_schema_input_type=str | TableSpec)]] = Field(min_length=1)
     images: ImagesSpec = ImagesSpec()
-    attributes: dict[str, AttributeSpec] = Field(min_length=1)
+    attributes: dict[str, AttributeSpec] = Field(description="what is labelled; {} for pictures alone, which `unlabelled:` learns from")
     key: str | None = Field(default=None, description="the column that names a row; by default the image's path")
     group: str | None = Field(default=None, description="the column of what must not straddle splits: a person, a sender")
     split: SplitSpec | None = None

@@ -28,6 +28,7 @@ from attrcls.sections import (
     Seed,
     Share,
     TrunkSpec,
+    UnlabelledSpec,
 )
 from attrcls.spec import Found, Spec, find_spec, parse_assignment, parse_spec, read_yaml, suggest, with_value
 
@@ -42,6 +43,10 @@ def _as_head(value: object) -> object:
 
 def _as_balance(value: object) -> object:
     return {"heads": value} if isinstance(value, list) else value
+
+
+def _as_unlabelled(value: object) -> object:
+    return {"method": value} if isinstance(value, str) else value
 
 
 class Task(Spec):
@@ -61,6 +66,9 @@ class Task(Spec):
         default=None, description="heads whose classes to draw equally often, or a mapping with the choices made"
     )
     mix: MixSpec | None = Field(default=None, description="mixup and CutMix of train pictures")
+    unlabelled: Annotated[UnlabelledSpec | None, BeforeValidator(_as_unlabelled, json_schema_input_type=str | UnlabelledSpec | None)] = Field(
+        default=None, description="learn from rows without a label: a method (uda, fixmatch, freematch), or a mapping with the choices made"
+    )
     optimiser: OptimiserSpec = OptimiserSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     epochs: Count = 8
@@ -106,17 +114,21 @@ class Task(Spec):
                 raise ValueError(f"combine.order: expected each attribute once, found {', '.join(self.combine.order)}")
             if not self.combine.name.strip() or self.combine.name in {*self.heads, *RESERVED_NAMES}:
                 raise ValueError(f"combine.name: {self.combine.name!r} is blank, a head's name or reserved; choose another")
-        for head in self.balance.heads if self.balance else ():
-            if head not in self.heads:
-                raise ValueError(f"balance.heads: no head {head!r}{suggest(head, self.heads)} (heads: {', '.join(self.heads)})")
-            if self.balance and self.balance.heads.count(head) > 1:
-                raise ValueError(f"balance.heads: expected each head once, found {', '.join(self.balance.heads)}")
+        named = {"balance": self.balance.heads if self.balance else [], "unlabelled": (self.unlabelled.heads or []) if self.unlabelled else []}
+        for key, heads in named.items():
+            for head in heads:
+                if head not in self.heads:
+                    raise ValueError(f"{key}.heads: no head {head!r}{suggest(head, self.heads)} (heads: {', '.join(self.heads)})")
+                if heads.count(head) > 1:
+                    raise ValueError(f"{key}.heads: expected each head once, found {', '.join(heads)}")
         if self.decode == "joint" and not self.combine:
             raise ValueError("decode: joint needs the task to have a `combine:`; add one, or use argmax or offsets")
         if self.mix and self.mix.cutmix and self.trunk.freeze and self.trunk.frozen_views:
             raise ValueError(
                 "mix.cutmix: cuts pictures, and of a frozen trunk's pictures only features are kept; use mix.mixup, or trunk.frozen_views: 0"
             )
+        if self.mix and self.unlabelled and self.unlabelled.tsa:
+            raise ValueError("unlabelled.tsa: asks how well each label is known, and with mix: a picture has two; leave one of them out")
         if "code" in self.submission.values() and not self.combine:
             raise ValueError("submission: 'code' needs the task to have a `combine:`")
         return self
@@ -162,7 +174,7 @@ def load_plan(argument: str, *, overrides: Sequence[str] = (), changes: Mapping[
     found = find_spec("tasks", argument)
     raw = {"name": found.name, **read_yaml(found.path)}
     raw["heads"] = _heads_with_blank_options(raw.get("heads"))
-    raw["balance"] = _as_balance(raw.get("balance"))
+    raw["balance"], raw["unlabelled"] = _as_balance(raw.get("balance")), _as_unlabelled(raw.get("unlabelled"))
     for dotted, value in [*map(parse_assignment, overrides), *(changes or {}).items()]:
         raw = with_value(raw, dotted, value)
     task = parse_spec(Task, raw, file=str(found.path))

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 from cli.messages import run
 
+from attrcls.answers.calibration import tempered
 from attrcls.data.augment import Augmenter
 from attrcls.data.images import read_image, resize_to
 from attrcls.prediction.models import load_models
@@ -45,6 +46,7 @@ def test_whoever_follows_the_metadata_gets_what_predict_gives_at_any_batch_size(
     session = opened(onnx_file[0])
     facts = session.get_modelmeta().custom_metadata_map
     how, labels = json.loads(facts["preprocessing"]), json.loads(facts["labels"])
+    temperatures = json.loads(facts["calibration"])["temperatures"]
     paths = sorted((shared_squares / "images").glob("*.jpg"))[:5]
     crop = Augmenter("none", px=how["centre_crop_px"])
     pictures = [crop(resize_to(read_image(path), px=how["resize_px"], fit=how["fit"]), (0,)) for path in paths]
@@ -63,9 +65,8 @@ def test_whoever_follows_the_metadata_gets_what_predict_gives_at_any_batch_size(
             assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
             assert np.array_equal(logits.argmax(axis=1), probabilities.argmax(axis=1))
             assert [classes[each] for each in probabilities.argmax(axis=1)] == [row[head] for row in rows[: len(some)]]
-            assert np.allclose(
-                tempered(probabilities, temperatures[head]).max(axis=1), [row[f"{head}_confidence"] for row in rows[: len(some)]], atol=2e-4
-            )
+            confidence = tempered(probabilities, temperatures[head]).max(axis=1)
+            assert np.allclose(confidence, [row[f"{head}_confidence"] for row in rows[: len(some)]], atol=5e-4)
 
 
 def test_the_file_tells_nothing_of_the_machine(onnx_file):

@@ -100,6 +100,7 @@ def in_two(pictures: Path, killed: tuple[Path, Done]) -> tuple[Path, Done]:
         ["train", task, "--out", "resumed", "--resume", *SETTINGS],
         ["train", task, "--out", "trained", *SETTINGS],
         ["train", task, "--out", "learning", *SETTINGS, "--set", "trunk.freeze_bn=false", "--batch-size", "8"],
+        ["train", task, "--out", "agreeing", *SETTINGS, "--set", "unlabelled={method: freematch, ratio: 0.75}"],
         ["clean-labels", task, "--out", "fast", "--fast", *SETTINGS],
         ["clean-labels", task, "--out", "full", "--full", *SETTINGS],
         ["train", task, "--out", "trained", *SETTINGS],
@@ -125,10 +126,17 @@ def test_two_processes_train_the_weights_and_scores_of_one(in_one, in_two):
     assert_same_training(in_one, in_two[0] / "trained")
 
 
+def test_two_processes_learn_from_pictures_without_labels_as_one_does_with_the_same_thresholds(in_two, pictures, tmp_path):
+    changes = {**TASK, "unlabelled": {"method": "freematch", "ratio": 0.75}}
+    run_train(str(pictures), out=tmp_path / "alone", changes=changes, workers=0, precision="32", device="cpu")
+    assert_same_training(tmp_path / "alone", in_two[0] / "agreeing")
+    assert "running.size" in load_tensors(in_two[0] / "agreeing" / "checkpoints" / "last.safetensors")[0]
+
+
 def test_all_processes_have_the_same_weights_and_batchnorm_statistics_after_each_epoch(in_two):
     told = [set(re.findall(rf"process {rank}: (\w+ \d [0-9a-f]{{16}})", in_two[1].text)) for rank in range(2)]
     assert told[0] == told[1]
-    assert sorted(each[:-17] for each in told[0]) == ["learning 1", "learning 2", "resumed 2", "trained 1", "trained 2"]
+    assert sorted(each[:-17] for each in told[0]) == ["agreeing 1", "agreeing 2", "learning 1", "learning 2", "resumed 2", "trained 1", "trained 2"]
 
 
 def test_a_killed_process_ends_the_other_with_a_message_and_a_run_to_resume(killed):

@@ -7,7 +7,7 @@ import torch
 
 from attrcls.engine import start_engine
 from attrcls.errors import UserError
-from attrcls.model.heads import SoftmaxHead
+from attrcls.model.heads import Head
 from attrcls.sections import UnlabelledSpec
 from attrcls.training.annealing import annealed, signal_bound
 from attrcls.training.consistency import CONSISTENCY, Consistency, check_unlabelled, first_means, fixmatch, free_thresholds, moved_means, uda
@@ -20,8 +20,8 @@ FIXED = torch.tensor([0.8, 0.8])
 
 
 @pytest.fixture
-def heads() -> dict[str, SoftmaxHead]:
-    return {head: SoftmaxHead(features=4, classes=2, hidden=None, dropout=0.0, loss=lambda logits, targets: logits[:, 0]) for head in ("a", "b")}
+def heads() -> dict[str, Head]:
+    return {head: Head(features=4, classes=2, hidden=None, dropout=0.0, loss=lambda logits, targets: logits[:, 0]) for head in ("a", "b")}
 
 
 def make(spec: UnlabelledSpec, running=None, weights=None) -> Consistency:

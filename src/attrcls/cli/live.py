@@ -120,8 +120,10 @@ def train_view() -> Iterator[EpochLines]:
 
 
 def _columns(row: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Title and key of each number shown: losses, each head's top-1 (and macro-F1 of the mean and the code)."""
+    """Title and key of each number shown: losses, the share of pictures without a label that counted, each head's top-1 (and macro-F1 of the
+    mean and the code)."""
     wanted = [("train loss", "train_loss"), ("val loss", "val_loss")]
+    wanted += [(key.replace("/unlabelled_", " "), key) for key in row if key.endswith("/unlabelled_used")]
     wanted += [(key.replace("/", " "), key) for key in row if key.endswith("/top1")]
     wanted += [(key.replace("/", " "), key) for key in row if key.endswith("/f1") and (key.startswith("mean") or f"{key[:-3]}/recall" not in row)]
     return [(title, key) for title, key in dict.fromkeys(wanted) if key in row]

@@ -123,14 +123,14 @@ class DevicePictures:
 
 def device_pictures(
     pictures: Pictures[Path], cache: DeviceCache, recipe: Any, *, px: int, repeat_recipe: Any = None, workers: int,
-    on_start: Callable[[int], Progress] | None = None,
+    on_start: Callable[[int], Progress] | None = None, names: tuple[str, str] = ("augment", "balance.repeat_augment"),
 ) -> DevicePictures:  # fmt: skip
-    """Pictures kept on the cache's device, augmented there by `recipe`, at `px`.
+    """Pictures kept on the cache's device, augmented there by `recipe`, at `px`; `names` are the recipes' in messages.
 
     Raises:
         UserError: a recipe has what cannot be done on the device, or the pictures do not fit there.
     """
     from_px = pictures.resize_px
-    augmenter = BatchAugmenter(recipe, px=px, from_px=from_px)
-    repeat = None if repeat_recipe is None else BatchAugmenter(repeat_recipe, px=px, from_px=from_px, where="balance.repeat_augment")
+    augmenter = BatchAugmenter(recipe, px=px, from_px=from_px, where=names[0])
+    repeat = None if repeat_recipe is None else BatchAugmenter(repeat_recipe, px=px, from_px=from_px, where=names[1])
     return DevicePictures(cache.keep(pictures, workers=workers, on_start=on_start), augmenter, repeat_augmenter=repeat)

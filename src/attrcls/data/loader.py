@@ -237,16 +237,23 @@ class LabelledBatches:
 
     def _batches(self, draws: list[list[Draw]]) -> Iterator[Batch]:
         for decoded in self._source.batches(draws):
-            if decoded.failures:
-                position, _, message = decoded.failures[0]
-                path = self._paths[int(decoded.rows[position])]
-                raise UserError(f"{path}: {message}; it was readable before, or was not checked: `attrcls data` lists such files")
+            refuse_failures(decoded, self._paths)
             yield Batch(
                 rows=decoded.rows,
                 images=decoded.images,
                 targets={head: values[decoded.rows] for head, values in self._targets.items()},
                 present={head: values[decoded.rows] for head, values in self._present.items()},
             )
+
+
+def refuse_failures(decoded: Decoded, paths: Sequence[Path]) -> None:
+    """Raises:
+    UserError: a row's picture could not be read.
+    """
+    if decoded.failures:
+        position, _, message = decoded.failures[0]
+        path = paths[int(decoded.rows[position])]
+        raise UserError(f"{path}: {message}; it was readable before, or was not checked: `attrcls data` lists such files")
 
 
 def _parts(items: list[Any], size: int) -> list[list[Any]]:

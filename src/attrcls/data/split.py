@@ -4,6 +4,7 @@ The holding back is stratified jointly over all attributes, so that a scarce com
 """
 
 import warnings
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,13 @@ Ints = npt.NDArray[np.int64]
 PARTS = 20
 
 
-def split_manifest(manifest: Manifest, *, share: float, seed: int, tied: Pairs | None = None) -> Manifest:
+def split_manifest(manifest: Manifest, *, share: float, seed: int, tied: Pairs | None = None, unlabelled: Collection[str] = ()) -> Manifest:
     """Every row gets a split: a given one stays, blank ones train, and `share` of a card's train groups is held back
     for validation where the card has no validation rows.
 
     `tied` `(pairs, 2)` are positions of rows that must stay together beside those of a group, such as copies of a picture; rows of other
     cards may be among them, and are held back with the first. Where a tied row's card has validation rows of its own, nothing of it moves.
+    Of `unlabelled` cards nothing is held back for its own sake.
 
     Raises:
         UserError: a card has too few train groups (or rows, where it has no group) to hold any back.
@@ -38,7 +40,7 @@ def split_manifest(manifest: Manifest, *, share: float, seed: int, tied: Pairs |
     movable = (splits == "train") & ~np.isin(groups, groups[settled])
     for card in manifest.frame["card"].unique():
         train = np.flatnonzero((cards == card) & movable & (splits == "train"))
-        if len(train):
+        if len(train) and card not in unlabelled:
             held = _held_back(manifest.take(train), groups[train], share=share, seed=seed)
             splits[movable & np.isin(groups, groups[train[held]])] = "val"
     return manifest.with_columns(split=splits)

@@ -32,6 +32,21 @@ class KeptFeatures:
             yield Decoded(rows, self._features[views, rows].float(), [])
 
 
+class TwoViewFeatures:
+    """The same of features whose first view is the weak one and the others strong: a draw of repeat 0 shows the weak one, one of repeat 1 the
+    strong ones in turn."""
+
+    def __init__(self, features: Tensor) -> None:
+        self._features = features
+
+    def batches(self, draws: list[list[Draw]]) -> Iterator[Decoded]:
+        """One batch of float32 features `(batch, width)` per list of draws, in their order."""
+        for part in draws:
+            rows = torch.tensor([draw.row for draw in part])
+            views = torch.tensor([1 + draw.turn % (len(self._features) - 1) if draw.repeat else 0 for draw in part])
+            yield Decoded(rows, self._features[views, rows].float(), [])
+
+
 class FeatureBatches:
     """Labelled batches of features `(views, rows, width)`: an epoch shows every row once, in a random one of its views.
 

@@ -33,8 +33,9 @@ def chosen_cache(cache: str | Path | None, size: str, fabric: Engine) -> PixelCa
 
 
 def batch_bytes(task: Task) -> int:
-    """What a task's batch of pictures takes."""
-    return task.batch_size * task.image.px**2 * 3
+    """What a task's batch of pictures takes: the larger one, where it also draws two views of others without labels."""
+    views = max(1.0, 2 * task.unlabelled.ratio) if task.unlabelled else 1
+    return round(task.batch_size * views) * task.image.px**2 * 3
 
 
 def labelled_batches(

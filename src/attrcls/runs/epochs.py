@@ -12,6 +12,7 @@ from attrcls.data.cache import PixelCache
 from attrcls.data.device_cache import DeviceCache
 from attrcls.data.loader import LabelledBatches
 from attrcls.data.manifest import Manifest
+from attrcls.data.unlabelled import UnlabelledBatches
 from attrcls.engine import Engine, advise_on_memory, in_float32, of_first, precision_of
 from attrcls.model.description import describe_model, jsonable, read_description
 from attrcls.runs.batches import kept_views
@@ -92,6 +93,7 @@ class TrainRun:
     cache: PixelCache | DeviceCache | None = None
     tracker: Tracker | None = None
     kept: Validation | None = None
+    unlabelled: UnlabelledBatches | None = None
 
     @property
     def val_manifest(self) -> Manifest:
@@ -122,7 +124,7 @@ def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
     )
     fabric = in_float32(run.fabric) if kept_views(run.plan, run.prepared.manifest.of_split("train")) else run.fabric
     with advise_on_memory(advice), advise_on_compiling():
-        for step in fit(state, run.train, task=task, fabric=fabric):
+        for step in fit(state, run.train, run.unlabelled, task=task, fabric=fabric):
             run.view.step(step)
             rows += step.samples
             means.add(step)
@@ -134,6 +136,7 @@ def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
                 "epoch": step.epoch + 1, "lr": step.learning_rate, "seconds": round(seconds, 2), "images_per_second": round(rows / seconds, 1),
                 "train_loss": float(means.total) / step.steps_in_epoch,
                 **{f"{head}/train_loss": mean for head, mean in means.values().items()},
+                **means.of_unlabelled(),
             }  # fmt: skip
             _end_epoch(run, row, seconds=time.monotonic() - began)
             if _should_stop_early(run):
@@ -161,6 +164,8 @@ class _Means:
         self.total: Any = 0.0
         self._sums: dict[str, Any] = dict.fromkeys(heads, 0.0)
         self._counts: dict[str, Any] = dict.fromkeys(heads, 0)
+        # Of each head: the summed losses of samples without its label, how many of them counted, and how many there were.
+        self._unlabelled: dict[str, tuple[Any, Any, Any]] = {}
 
     def add(self, step: Step) -> None:
         self.total = self.total + step.loss
@@ -168,9 +173,20 @@ class _Means:
             present = step.labelled[head]
             self._sums[head] = self._sums[head] + loss * present
             self._counts[head] = self._counts[head] + present
+        for head, (loss, used, samples) in step.unlabelled.items():
+            sums = self._unlabelled.get(head, (0.0, 0.0, 0.0))
+            self._unlabelled[head] = (sums[0] + loss * samples, sums[1] + used, sums[2] + samples)
 
     def values(self) -> dict[str, float]:
         return {head: float(total) / float(self._counts[head]) if float(self._counts[head]) else float("nan") for head, total in self._sums.items()}
+
+    def of_unlabelled(self) -> dict[str, float]:
+        """Of each head's samples without a label: their mean loss, and the share of them that counted."""
+        means: dict[str, float] = {}
+        for head, (loss, used, samples) in self._unlabelled.items():
+            count = float(samples) or float("nan")
+            means |= {f"{head}/unlabelled_loss": float(loss) / count, f"{head}/unlabelled_used": float(used) / count}
+        return means
 
 
 def _end_epoch(run: TrainRun, row: dict[str, Any], *, seconds: float) -> None:

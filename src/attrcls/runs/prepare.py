@@ -23,6 +23,7 @@ from attrcls.model.losses import LOSSES
 from attrcls.model.trunk import known_trunks
 from attrcls.spec import suggest
 from attrcls.task import Plan
+from attrcls.training.consistency import CONSISTENCY, check_unlabelled
 from attrcls.training.optim import SCHEDULES
 from attrcls.types import MISSING
 
@@ -113,14 +114,19 @@ def split_rows(plan: Plan, manifest: Manifest) -> tuple[Manifest, Duplicates | N
         UserError: a card has too few train groups to hold any back.
     """
     tied, duplicates = _ties(plan, manifest)
-    return split_manifest(manifest, share=plan.task.hold_back.share, seed=plan.task.hold_back.seed, tied=tied), duplicates
+    # Of pictures alone there is nothing to validate.
+    unlabelled = [name for name, card in plan.cards.items() if not card.attributes]
+    share, seed = plan.task.hold_back.share, plan.task.hold_back.seed
+    return split_manifest(manifest, share=share, seed=seed, tied=tied, unlabelled=unlabelled), duplicates
 
 
 def _ties(plan: Plan, manifest: Manifest) -> tuple[Pairs, Duplicates | None]:
     """Pairs of rows that stay together whatever their groups: of one file, and duplicates where the task asks for that."""
     tied = ties(number_files(manifest.image_paths()))
     duplicates = find_duplicates(manifest) if plan.task.hold_back.duplicates == "group" else None
-    return (np.concatenate([tied, ties(duplicates.set_of_row)]) if duplicates else tied), duplicates
+    if duplicates:
+        tied = np.concatenate([tied, ties(duplicates.set_of_row)])
+    return tied, duplicates
 
 
 def straddling_warning(duplicates: pd.DataFrame) -> str | None:
@@ -190,7 +196,7 @@ def check_names(plan: Plan) -> None:
 
     Raises:
         ProblemsError: names that no table has; all of them, each with its key and the nearest right one.
-        UserError: options that a loss does not have, or an explicit augmentation list that cannot be built.
+        UserError: options that a loss does not have, an explicit augmentation list that cannot be built, or choices that a method does not know.
     """
     task = plan.task
     known = ["val_loss", "mean/top1", "mean/f1"]
@@ -205,11 +211,11 @@ def check_names(plan: Plan) -> None:
         *((f"heads.{head}.kind", spec.kind, HEADS) for head, spec in task.heads.items()),
         *((f"heads.{head}.loss", spec.loss, LOSSES) for head, spec in task.heads.items()),
     ]
-    if isinstance(task.augment, str):
-        looked_up.append(("augment", task.augment, RECIPES))
-    repeat_augment = task.balance.repeat_augment if task.balance else None
-    if isinstance(repeat_augment, str):
-        looked_up.append(("balance.repeat_augment", repeat_augment, RECIPES))
+    recipes = {"augment": task.augment, "balance.repeat_augment": task.balance.repeat_augment if task.balance else None}
+    if task.unlabelled:
+        looked_up.append(("unlabelled.method", task.unlabelled.method, CONSISTENCY))
+        recipes |= {"unlabelled.weak": task.unlabelled.weak, "unlabelled.strong": task.unlabelled.strong}
+    looked_up += [(key, recipe, RECIPES) for key, recipe in recipes.items() if isinstance(recipe, str)]
     file = plan.found.path.name
     problems = [
         Problem(file, f"{key}: expected one of {_some(table)}, found {name!r}{suggest(name, table)}")
@@ -220,9 +226,11 @@ def check_names(plan: Plan) -> None:
         raise ProblemsError(f"task {task.name}: unknown names", problems)
     for head, spec in task.heads.items():
         check_loss_options(spec, where=f"{file}: heads.{head}.loss_options")
-    Augmenter(task.augment, px=task.image.px)
-    if repeat_augment is not None:
-        Augmenter(repeat_augment, px=task.image.px, where="balance.repeat_augment")
+    for key, recipe in recipes.items():
+        if recipe is not None:
+            Augmenter(recipe, px=task.image.px, where=key)
+    if task.unlabelled:
+        check_unlabelled(task.unlabelled)
 
 
 def _some(names: Collection[str]) -> str:

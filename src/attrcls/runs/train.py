@@ -25,6 +25,7 @@ from attrcls.runs.places import remember_places, without_places
 from attrcls.runs.prepare import Prepared, check_names, prepare_data
 from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
 from attrcls.runs.sweep import Sweep, check_sweep, chosen_before, sweep_rates
+from attrcls.runs.unlabelled import UnlabelledRows, parted_workers, set_apart, unlabelled_batches
 from attrcls.runs.validation import split_table
 from attrcls.task import Plan, load_plan
 from attrcls.training.balancing import build_balancer
@@ -89,6 +90,8 @@ def run_train(
         decided = decide_labels(prepared, Path(decisions), heads=list(plan.task.heads), limited=limit is not None) if decisions else None
         if decided:
             prepared = decided.prepared
+        everything = prepared.manifest
+        prepared, apart = set_apart(plan, prepared)
         # A resumed run's weights come from its checkpoint: the file that gave the first ones may be gone.
         resumes = of_first(fabric, lambda: resume and not folder.gives_way and folder.last_checkpoint.exists())
         if resume and not resumes and folder.read_status().get("epochs_done", 0):
@@ -98,11 +101,15 @@ def run_train(
         with one_first(fabric):
             state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
         balance = balance_train(plan, prepared.manifest)
-        config = _resolved_config(plan, prepared, fabric, weights_loaded=loaded, limit=limit, decisions=decided)
+        config = _resolved_config(plan, everything, fabric, weights_loaded=loaded, limit=limit, decisions=decided)
         if isinstance(pixels, DeviceCache):
             # Unlike a folder it changes what augmentation draws.
             config["run"]["cache"] = "device"
-        facts = {**_facts(plan, prepared, fabric), "decisions": decided.summary if decided else None}
+        facts = {
+            **_facts(plan, prepared, fabric),
+            "decisions": decided.summary if decided else None,
+            "unlabelled_rows": apart.counts if apart else None,
+        }
         if resumes:
             check_same_run(folder, config)
             load_checkpoint(state, folder.last_checkpoint)
@@ -111,7 +118,8 @@ def run_train(
         view = view if view and first else Silent()
         workers = default_workers(batch_bytes(plan.task)) if workers is None else workers
         with one_first(fabric):
-            train, val = _build_batches(plan, prepared, balance, state.network, fabric, workers=workers, cache=pixels, view=view)
+            train, val = _build_batches(plan, prepared, balance, state.network, fabric, workers=workers, cache=pixels, view=view, apart=apart)
+            unlabelled = unlabelled_batches(apart, plan, prepared, state.network, fabric, workers=workers, cache=pixels, view=view)
         sweep = None
         if plan.task.optimiser.sweep and val:
             rows = prepared.manifest.of_split("val")
@@ -123,7 +131,7 @@ def run_train(
             folder.clear()
             folder.write_status({"state": "running", **facts, "epochs_done": 0})
             folder.write_config(config)
-            folder.write_table("splits.csv", split_table(prepared.manifest, plan))
+            folder.write_table("splits.csv", split_table(everything, plan))
             if balance:
                 folder.write_table("balance.csv", balance.table())
             if sweep and sweep.table is not None:
@@ -136,8 +144,8 @@ def run_train(
             remember_places(config["run"]["manifest"], prepared.roots)
         if compiled and not kept_views(plan, prepared.manifest.of_split("train")):
             compile_trunk(state.network)
-        run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view, pixels)
-        _train_to_the_end(run, told=_told(run, loaded, balance, sweep), config=config, wandb_project=wandb_project, wandb_system=wandb_system)
+        run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view, pixels, unlabelled=unlabelled)
+        _train_to_the_end(run, told=_told(run, loaded, balance, sweep, apart), config=config, wandb_project=wandb_project, wandb_system=wandb_system)
         return folder.path
 
 
@@ -199,6 +207,7 @@ def _build_batches(
     workers: int,
     cache: PixelCache | DeviceCache | None,
     view: TrainView,
+    apart: UnlabelledRows | None,
 ) -> tuple[LabelledBatches, LabelledBatches | None]:
     task, train, val = plan.task, prepared.manifest.of_split("train"), prepared.manifest.of_split("val")
     if views := kept_views(plan, train):
@@ -208,21 +217,21 @@ def _build_batches(
         )  # fmt: skip
         return kept(train, views=views, balance=balance), kept(val, views=1) if len(val) else None
     if isinstance(cache, DeviceCache):
-        # Both before either is decoded.
-        cache.require_room(len(train) + len(val), task.image.resize_px)
+        # All before any is decoded.
+        cache.require_room(len(train) + len(val) + (len(apart.manifest) if apart else 0), task.image.resize_px)
     batches = partial(
         labelled_batches, plan=plan, task=task, pin_memory=fabric.device.type == "cuda", cache=cache,
         on_pictures=lambda total: view.waiting("decoding", total=total),
     )  # fmt: skip
     return (
-        batches(train, balance=balance, workers=workers),
+        batches(train, balance=balance, workers=parted_workers(task, workers)[0]),
         # A few workers keep up with a forward pass over the validation rows; more would only hold memory.
         batches(val, recipe="none", workers=min(workers, 4)) if len(val) else None,
     )
 
 
 def _resolved_config(
-    plan: Plan, prepared: Prepared, fabric: Engine, *, weights_loaded: str, limit: int | None, decisions: Decided | None
+    plan: Plan, everything: Manifest, fabric: Engine, *, weights_loaded: str, limit: int | None, decisions: Decided | None
 ) -> dict[str, Any]:
     return {
         **specs_of(plan),
@@ -231,7 +240,7 @@ def _resolved_config(
             "device": str(fabric.device),
             "precision": precision_of(fabric),
             "limit": limit,
-            "manifest": manifest_digest(prepared.manifest),
+            "manifest": manifest_digest(everything),
             "decisions": {"file": decisions.file, "digest": decisions.digest, "done": decisions.done} if decisions else None,
         },
     }
@@ -252,7 +261,7 @@ def _facts(plan: Plan, prepared: Prepared, fabric: Engine) -> dict[str, Any]:
     }
 
 
-def _told(run: TrainRun, loaded: str, balance: TrainBalance | None, sweep: Sweep | None) -> dict[str, str]:
+def _told(run: TrainRun, loaded: str, balance: TrainBalance | None, sweep: Sweep | None, apart: UnlabelledRows | None) -> dict[str, str]:
     """The facts that are printed before the first epoch."""
     plan, manifest = run.plan, run.prepared.manifest
     where = f"bundled {plan.found.name}" if plan.found.bundled else str(plan.found.path)
@@ -269,6 +278,7 @@ def _told(run: TrainRun, loaded: str, balance: TrainBalance | None, sweep: Sweep
         **({"balance": balance.told()} if balance else {}),
         "trunk": f"{plan.task.trunk.name}, {plan.task.image.px} px; {loaded}{_frozen(plan, manifest)}",
         **({"labels": f"cleaned, {run.facts['decisions']}"} if run.facts["decisions"] else {}),
+        **({"others": apart.told(plan.task)} if apart else {}),
         **({"rate": sweep.told(plan.task.monitor)} if sweep else {}),
         **({"cache": "not used: a frozen trunk's features are kept" if kept else run.cache.told()} if run.cache else {}),
         "device": f"{run.facts['device']}, {run.facts['precision']}",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from attrcls.model.heads import SoftmaxHead
+from attrcls.model.heads import Head
 from attrcls.types import Batch
 
 # α of the share of the training that is done, 0–1.
@@ -24,7 +24,7 @@ def signal_bound(schedule: str, *, done: float, classes: int) -> float:
     return _RISES[schedule](done) * (1 - 1 / classes) + 1 / classes
 
 
-def annealed(batch: Batch, heads: Mapping[str, SoftmaxHead], logits: Mapping[str, Tensor], schedule: str | None, *, done: float) -> Batch:
+def annealed(batch: Batch, heads: Mapping[str, Head], logits: Mapping[str, Tensor], schedule: str | None, *, done: float) -> Batch:
     """The batch with only those labels present whose probability by the head is at most the bound; with no schedule, the batch as it is."""
     if schedule is None:
         return batch

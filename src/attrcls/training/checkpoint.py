@@ -30,6 +30,7 @@ def save_checkpoint(state: TrainState, path: Path, *, watched: Mapping[str, Tens
         tensors |= {f"optimiser.{index}.{slot}": value for slot, value in slots.items() if isinstance(value, Tensor)}
     if state.balancer is not None:
         tensors |= {f"balancer.{key}": value for key, value in state.balancer.state().items()}
+    tensors |= {f"running.{head}": means for head, means in state.running.items()}
     tensors |= {f"watched.{key}": value for key, value in (watched or {}).items()}
     numbers = {
         "version": CHECKPOINT_VERSION,
@@ -79,6 +80,7 @@ def _fill(state: TrainState, tensors: Mapping[str, Tensor], numbers: Mapping[str
     state.epoch, state.history = numbers["epoch"], numbers["history"]
     state.best_epoch, state.best_score = numbers["best_epoch"], numbers["best_score"]
     state.tracking_id = numbers["tracking_id"]
+    state.running = _below(tensors, "running.")
     return _below(tensors, "watched.")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from attrcls.engine import Engine, summed
 from attrcls.errors import UserError
-from attrcls.model.heads import SoftmaxHead
+from attrcls.model.heads import Head
 from attrcls.sections import UnlabelledSpec
 from attrcls.types import Agreement
 
@@ -115,7 +115,7 @@ class Consistency:
         self._running, self._fabric = running, fabric
 
     def __call__(
-        self, heads: Mapping[str, SoftmaxHead], weak: Mapping[str, Tensor], strong: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, step: int
+        self, heads: Mapping[str, Head], weak: Mapping[str, Tensor], strong: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, step: int
     ) -> tuple[Tensor, dict[str, Agreement]]:
         """The weighted sum to minimise, and what each head learned of the samples that it is `wanted` for.
 

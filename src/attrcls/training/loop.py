@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, Protocol
 
 import torch
@@ -12,10 +13,12 @@ from attrcls.engine import Engine, set_up, share_of, summed
 from attrcls.errors import AttrclsError, UserError
 from attrcls.model.network import Network, count_labelled, masked_losses
 from attrcls.task import Task
+from attrcls.training.annealing import annealed
 from attrcls.training.balancing import Balancer, Balancing
+from attrcls.training.consistency import Consistency
 from attrcls.training.mixing import mixed_batches
 from attrcls.training.optim import learning_rate_factor, set_learning_rates
-from attrcls.types import Batch, Share, Step
+from attrcls.types import Agreement, Batch, Share, Step
 
 # Beside the heads' names, none of which is blank.
 _TOTAL = ""
@@ -32,9 +35,17 @@ class EpochBatches(Protocol):
         """Of each batch of an epoch, counted from 0, this process's share."""
 
 
+class TwoViewBatches(Protocol):
+    """What `fit` learns from without labels: weak and strong views, the same for the same epoch."""
+
+    def epoch(self, epoch: int, share: Share, *, steps: int) -> Iterator[Batch]:
+        """Of each of an epoch's `steps` batches, this process's share."""
+
+
 @dataclass
 class TrainState:
-    """All that must survive a kill. `epoch` is the next one to train; `history` has a row of metrics per finished one."""
+    """All that must survive a kill. `epoch` is the next one to train; `history` has a row of metrics per finished one; `running` holds, by
+    head, the means from which thresholds for pictures without a label are worked out."""
 
     network: Network
     optimiser: torch.optim.Optimizer
@@ -45,6 +56,7 @@ class TrainState:
     best_score: float | None = None
     tracking_id: str | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
+    running: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def scored_network(self) -> Network:
@@ -56,8 +68,10 @@ class TrainState:
         return averaged
 
 
-def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine) -> Iterator[Step]:
+def fit(state: TrainState, labelled: EpochBatches, unlabelled: TwoViewBatches | None = None, *, task: Task, fabric: Engine) -> Iterator[Step]:
     """Train from `state.epoch` to the task's last epoch, yielding one Step per batch after the weights may have changed.
+
+    With `unlabelled`, each step also draws a batch of it, for the losses that `task.unlabelled` says.
 
     Where there are several processes, each runs its share of every batch, and all have the same weights after each update.
     The consumer owns `state` between Steps. Raises:
@@ -66,6 +80,8 @@ def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine
     weights = {head: spec.weight for head, spec in task.heads.items()}
     updates_per_epoch = -(-labelled.steps_per_epoch // task.optimiser.accumulate)
     share = share_of(fabric)
+    spec = task.unlabelled if unlabelled else None
+    consistency = Consistency(spec, weights=weights, running=state.running, fabric=fabric) if spec else None
     state.network.set_trunk_frozen(task.trunk.freeze)
     network, optimiser = set_up(state.network, state.optimiser, fabric, some_rest=state.epoch < task.trunk.freeze_epochs)
     while state.epoch < task.epochs:
@@ -76,24 +92,31 @@ def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine
             each.start_epoch(epoch)
         # Dropout's random numbers start anew each epoch from (seed, epoch, process), so that a resumed run repeats them.
         torch.manual_seed(task.seed * 1_000_003 + epoch + (share.rank << 52))
-        batches = on_device(labelled.epoch(epoch, share), fabric.device)
-        for index, batch in enumerate(mixed_batches(batches, task.mix, seed=task.seed, epoch=epoch, process=share.rank)):
+        for index, (batch, pictures) in enumerate(_pairs(labelled, unlabelled, epoch, task=task, fabric=fabric)):
             update = epoch * updates_per_epoch + index // task.optimiser.accumulate
             factor = learning_rate_factor(task.schedule, step=update, steps_per_epoch=updates_per_epoch, epochs=task.epochs)
             set_learning_rates(state.optimiser, factor)
             updates = (index + 1) % task.optimiser.accumulate == 0 or index + 1 == labelled.steps_per_epoch
-            counts = summed(count_labelled(batch), fabric)
+            step = epoch * labelled.steps_per_epoch + index
             with fabric.no_backward_sync(network, enabled=not updates):
-                logits = _forward(network, batch)
-                losses = masked_losses(state.network.heads, logits, batch, weights=weights, labelled=counts)
+                logits, weak, strong = _forward(network, batch, pictures)
+                done = step / (task.epochs * labelled.steps_per_epoch)
+                taught = annealed(batch, state.network.heads, logits, spec.tsa if spec else None, done=done)
+                counts = summed(count_labelled(taught), fabric)
+                losses = masked_losses(state.network.heads, logits, taught, weights=weights, labelled=counts)
                 parts = _batches_in_update(index, labelled.steps_per_epoch, task.optimiser.accumulate)
                 balancing = Balancing(state.balancer, losses, counts, weights=weights, fabric=fabric) if state.balancer else None
                 if balancing:
                     losses = balancing.losses
                     balancing.learn(parts=parts)
-                if losses.total.requires_grad:
+                total, agreements = losses.total, dict[str, Agreement]()
+                if consistency and pictures:
+                    wanted = {head: ~present for head, present in pictures.present.items()}
+                    extra, agreements = consistency(state.network.heads, weak, strong, wanted, step=step)
+                    total = total + extra
+                if total.requires_grad:
                     # Gradients are averaged over the processes, and what each adds to the whole batch's mean is to be summed.
-                    fabric.backward(losses.total / (parts / share.processes))
+                    fabric.backward(total / (parts / share.processes))
             if updates:
                 if task.optimiser.clip_norm:
                     fabric.clip_gradients(network, optimiser, max_norm=task.optimiser.clip_norm, error_if_nonfinite=False)
@@ -102,11 +125,11 @@ def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine
                 if state.ema is not None:
                     state.ema.update_parameters(state.network)
                 if balancing:
-                    balancing.after_update(state.network, batch)
+                    balancing.after_update(state.network, taught)
             if index + 1 == labelled.steps_per_epoch:
                 _share_statistics(state, fabric)
                 state.epoch = epoch + 1
-            reported = summed({**losses.heads, _TOTAL: losses.total}, fabric)
+            reported = summed({**losses.heads, _TOTAL: total}, fabric)
             yield Step(
                 epoch=epoch,
                 index=index,
@@ -119,6 +142,7 @@ def fit(state: TrainState, labelled: EpochBatches, *, task: Task, fabric: Engine
                 samples=len(batch.rows) * share.processes,
                 loss=reported[_TOTAL],
                 learning_rate=state.optimiser.param_groups[-1]["lr"],
+                unlabelled=agreements,
             )
 
 
@@ -132,9 +156,24 @@ def check_loss(loss: float, *, epoch: int) -> None:
         )
 
 
-def _forward(network: Any, batch: Batch) -> dict[str, torch.Tensor]:
+def _pairs(
+    labelled: EpochBatches, unlabelled: TwoViewBatches | None, epoch: int, *, task: Task, fabric: Engine
+) -> Iterator[tuple[Batch, Batch | None]]:
+    """An epoch's labelled batches, mixed as the task says, each with its batch of two views, if there are any."""
+    share = share_of(fabric)
+    decoded = on_device(labelled.epoch(epoch, share), fabric.device)
+    batches = mixed_batches(decoded, task.mix, seed=task.seed, epoch=epoch, process=share.rank)
+    if unlabelled is None:
+        return zip(batches, repeat(None), strict=False)
+    return zip(batches, on_device(unlabelled.epoch(epoch, share, steps=labelled.steps_per_epoch), fabric.device), strict=True)
+
+
+def _forward(network: Any, batch: Batch, pictures: Batch | None) -> list[dict[str, torch.Tensor]]:
+    """The logits of the labelled batch, and of the weak and strong views of `pictures`, all seen together: BatchNorm's statistics of a
+    batch are of all of them, as in FixMatch."""
+    seen = [batch.images] if pictures is None or pictures.strong is None else [batch.images, pictures.images, pictures.strong]
     try:
-        logits: dict[str, torch.Tensor] = network(batch.images)
+        logits: dict[str, torch.Tensor] = network(torch.cat(seen) if len(seen) > 1 else batch.images)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -142,7 +181,8 @@ def _forward(network: Any, batch: Batch) -> dict[str, torch.Tensor]:
             "a batch of one picture this small (of several processes, one's share) is not enough for the trunk's BatchNorm; "
             "use --batch-size 2 or more for each process, a larger image.px, or --freeze"
         ) from error
-    return logits
+    parts = {head: torch.split(values, [len(each) for each in seen]) for head, values in logits.items()}
+    return [{head: values[place] for head, values in parts.items()} if place < len(seen) else {} for place in range(3)]
 
 
 def _share_statistics(state: TrainState, fabric: Engine) -> None:
