@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from attrcls.runs.clean import run_clean as clean_labels
     from attrcls.runs.evaluate import run_evaluate as evaluate
     from attrcls.runs.predict import run_predict as predict
+    from attrcls.runs.pretrain import run_pretrain as pretrain
     from attrcls.runs.report import run_report as write_report
     from attrcls.runs.train import run_train as train
 
-_HOMES = {"clean_labels": "clean", "evaluate": "evaluate", "predict": "predict", "train": "train", "write_report": "report"}
-__all__ = ["clean_labels", "evaluate", "predict", "train", "write_report"]
+_HOMES = {"clean_labels": "clean", "evaluate": "evaluate", "predict": "predict", "pretrain": "pretrain", "train": "train", "write_report": "report"}
+__all__ = ["clean_labels", "evaluate", "predict", "pretrain", "train", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -32,6 +32,10 @@ from attrcls.sections import (
 )
 from attrcls.spec import Found, Spec, find_spec, parse_assignment, parse_spec, read_yaml, suggest, with_value
 
+# What a trunk can be pretrained on beside an attribute: by how many quarter turns a picture was turned to the left (Gidaris et al. 2018).
+ROTATION = "rotation"
+ROTATIONS = AttributeSpec(classes=["upright", "left", "upside_down", "right"])
+
 
 def _as_card_use(value: object) -> object:
     return {"card": value} if isinstance(value, str) else value
@@ -136,16 +140,20 @@ class Task(Spec):
 
 @dataclass(frozen=True)
 class Plan:
-    """A task with its cards read and checked against it: all that training needs to be told."""
+    """A task with its cards read and checked against it: all that training needs to be told. `pretext` is the one head of a pretraining, an
+    attribute or `ROTATION`, whose labels no card holds."""
 
     task: Task
     cards: Mapping[str, Card]
     found: Found
     found_cards: Mapping[str, Found]
+    pretext: str | None = None
 
     @property
     def heads(self) -> dict[str, AttributeSpec]:
         """Each head's attribute, from the first card that has it; the cards are known to agree."""
+        if self.pretext == ROTATION:
+            return {ROTATION: ROTATIONS}
         return {head: next(card.attributes[head] for card in self.cards.values() if head in card.attributes) for head in self.task.heads}
 
     @property

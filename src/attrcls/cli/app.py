@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from attrcls.cli import card, clean, config, data, demo, evaluate, export, predict, report, sample, train
+from attrcls.cli import card, clean, config, data, demo, evaluate, export, predict, pretrain, report, sample, train
 
 app = typer.Typer(
     name="attrcls",
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
+app.command("pretrain")(pretrain.pretrain)
 app.command("clean-labels")(clean.clean_labels)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)

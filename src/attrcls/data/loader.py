@@ -96,12 +96,18 @@ class Decoded(NamedTuple):
 
 
 class PictureDataset(Dataset[Any]):
-    """Reads and augments one picture per `Draw`; a row's repeats in an epoch by a recipe of their own, if there is one."""
+    """Reads and augments one picture per `Draw`; a row's repeats in an epoch by a recipe of their own, if there is one.
 
-    def __init__(self, pictures: PictureReader, augmenter: Augmenter, *, repeat_augmenter: Augmenter | None = None) -> None:
+    `turns` `(rows,)`: quarter turns to the left, made last: a picture on its side that is mirrored then would seem turned the other way.
+    """
+
+    def __init__(
+        self, pictures: PictureReader, augmenter: Augmenter, *, repeat_augmenter: Augmenter | None = None, turns: npt.NDArray[np.int64] | None = None
+    ) -> None:
         self.pictures = pictures
         self.augmenter = augmenter
         self.repeat_augmenter = repeat_augmenter or augmenter
+        self.turns = turns
 
     def __len__(self) -> int:
         return len(self.pictures.paths)
@@ -109,7 +115,8 @@ class PictureDataset(Dataset[Any]):
     def __getitem__(self, draw: Draw) -> tuple[int, npt.NDArray[np.uint8] | ImageError]:
         augmenter = self.repeat_augmenter if draw.repeat else self.augmenter
         try:
-            return draw.row, augmenter(self.pictures.read(draw.row), draw.key)
+            image = augmenter(self.pictures.read(draw.row), draw.key)
+            return draw.row, image if self.turns is None else np.rot90(image, self.turns[draw.row])
         except ImageError as error:
             return draw.row, error
 

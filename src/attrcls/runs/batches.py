@@ -10,12 +10,13 @@ from attrcls.data.device_cache import DeviceCache, device_pictures
 from attrcls.data.loader import DecodedLoader, DrawSource, LabelledBatches, PictureDataset, default_workers, pictures_of
 from attrcls.data.manifest import Manifest
 from attrcls.engine import Engine
+from attrcls.errors import UserError
 from attrcls.features.batches import KeptFeatures
 from attrcls.features.cache import default_cache
 from attrcls.features.extract import Progress, view_features
 from attrcls.model.network import Network
 from attrcls.runs.balance import TrainBalance
-from attrcls.task import Plan, Task
+from attrcls.task import ROTATION, Plan, Task
 
 # Views of all rows together whose features are held in memory: a gigabyte of resnet18's, four of resnet50's.
 _MOST_VIEWS = 1_000_000
@@ -59,13 +60,16 @@ def labelled_batches(
     pictures = pictures_of(manifest, task.image)
     recipe = task.augment if recipe is None else recipe
     repeat_recipe = task.balance.repeat_augment if balance and task.balance else None
+    turns = manifest.targets(ROTATION) if plan.pretext == ROTATION else None
     workers = default_workers(batch_bytes(task)) if workers is None else workers
+    if isinstance(cache, DeviceCache) and turns is not None:
+        raise UserError("--cache device does not turn pictures; use --cache DIR")
     if isinstance(cache, DeviceCache):
         source = device_pictures(pictures, cache, recipe, px=task.image.px, repeat_recipe=repeat_recipe, workers=workers, on_start=on_pictures)
         return _labelled(manifest, source, plan, task, balance)
     reader = cache.keep(pictures) if cache else pictures
     repeat_augmenter = None if repeat_recipe is None else Augmenter(repeat_recipe, px=task.image.px)
-    dataset = PictureDataset(reader, Augmenter(recipe, px=task.image.px), repeat_augmenter=repeat_augmenter)
+    dataset = PictureDataset(reader, Augmenter(recipe, px=task.image.px), repeat_augmenter=repeat_augmenter, turns=turns)
     loader = DecodedLoader(dataset, workers=workers, pin_memory=pin_memory)
     return _labelled(manifest, loader, plan, task, balance)
 

@@ -16,13 +16,14 @@ from attrcls.data.duplicates import Duplicates, find_duplicates, in_several_spli
 from attrcls.data.leaks import Pairs, number_files, ties
 from attrcls.data.loader import pictures_of
 from attrcls.data.manifest import SKIP_ADVICE, Manifest, OnError, build_manifest
+from attrcls.data.rotation import turned_four_ways
 from attrcls.data.split import number_folds, split_manifest
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.model.heads import HEADS, check_loss_options
 from attrcls.model.losses import LOSSES
 from attrcls.model.trunk import known_trunks
 from attrcls.spec import suggest
-from attrcls.task import Plan
+from attrcls.task import ROTATION, Plan
 from attrcls.training.consistency import CONSISTENCY, check_unlabelled
 from attrcls.training.optim import SCHEDULES
 from attrcls.types import MISSING
@@ -54,6 +55,8 @@ def prepare_data(
     told = straddling_warning(duplicates.table(manifest)) if duplicates else None
     if limit is not None:
         manifest = _limit_rows(manifest, limit, seed=plan.task.seed)
+    if plan.pretext == ROTATION:
+        manifest = turned_four_ways(manifest)
     warnings = [*([told] if told else []), *check_labels(manifest, heads=list(plan.task.heads))]
     return Prepared(manifest, roots, problems, warnings)
 
@@ -79,6 +82,8 @@ def prepare_folds(
     tied, duplicates = _ties(plan, manifest)
     told = straddling_warning(duplicates.table(manifest)) if duplicates else None
     numbers = number_folds(manifest, folds=folds, seed=plan.task.hold_back.seed, tied=tied)
+    # Pictures alone teach in every fold.
+    numbers[manifest.frame["card"].isin([name for name, card in plan.cards.items() if not card.attributes]).to_numpy()] = MISSING
     prepared = []
     for fold in range(folds):
         part = manifest.with_columns(split=manifest.frame["split"].where(numbers != fold, "val"))
@@ -114,8 +119,8 @@ def split_rows(plan: Plan, manifest: Manifest) -> tuple[Manifest, Duplicates | N
         UserError: a card has too few train groups to hold any back.
     """
     tied, duplicates = _ties(plan, manifest)
-    # Of pictures alone there is nothing to validate.
-    unlabelled = [name for name, card in plan.cards.items() if not card.attributes]
+    # Of pictures alone there is nothing to validate, but which way they were turned.
+    unlabelled = [name for name, card in plan.cards.items() if not card.attributes and plan.pretext != ROTATION]
     share, seed = plan.task.hold_back.share, plan.task.hold_back.seed
     return split_manifest(manifest, share=share, seed=seed, tied=tied, unlabelled=unlabelled), duplicates
 

@@ -37,7 +37,7 @@ from attrcls.training.tracking import Tracker
 
 
 def run_train(
-    task: str,
+    task: str | Plan,
     *,
     data: Sequence[str | Path] | str | Path = (),
     out: str | Path | None = None,
@@ -62,10 +62,10 @@ def run_train(
 ) -> Path:
     """Train a task and return its run directory.
 
-    `task` is a bundled name or a path; `data` its cards' folders; `overrides` are `KEY=VALUE` texts and `changes` the
-    same by dotted key. `workers` decode in processes of their own; their number changes no result. `decisions` is a
-    verdicts.csv or decisions.csv, applied to the train split only; the pictures stay, as unlabelled ones. With `wandb_project`
-    the run is tracked; only with `wandb_system` is the tracker told of the machine, its user, program, packages and git remote.
+    `task` is a bundled name or a path (or a plan, to which the texts and heads were applied already); `data` its cards' folders; `overrides` are
+    `KEY=VALUE` texts and `changes` the same by dotted key. `workers` decode in processes of their own; their number changes no result.
+    `decisions` is a verdicts.csv or decisions.csv, applied to the train split only; the pictures stay, as unlabelled ones. With
+    `wandb_project` the run is tracked; only with `wandb_system` is the tracker told of the machine, its user, program, packages and git remote.
     `cache` is a folder in which decoded pictures are kept, up to `cache_size`, which changes no result; or the text `device`, which keeps
     them on the device and augments them there, with other random numbers. `compiled` runs the trunk through torch.compile, which changes
     results by rounding alone. `given` is data that was prepared and split already: `data` and `on_error` are then not looked at.
@@ -74,7 +74,7 @@ def run_train(
         AttrclsError: the disk is full, memory ran out, training diverged, torch cannot compile here, or another process ended.
     """
     fabric = start_engine(device=device, precision=precision)
-    plan = load_plan(task, overrides=overrides, changes=changes, heads=heads)
+    plan = task if isinstance(task, Plan) else load_plan(task, overrides=overrides, changes=changes, heads=heads)
     check_names(plan)
     first = share_of(fabric).rank == 0
     where = Path(out or Path("runs") / plan.task.name)

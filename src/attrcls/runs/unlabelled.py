@@ -44,15 +44,16 @@ class UnlabelledRows:
 def set_apart(plan: Plan, prepared: Prepared) -> tuple[Prepared, UnlabelledRows | None]:
     """The rows that train on labels (and all validation and test rows), and those that the task's `unlabelled` is to learn from.
 
-    A row that lacks some labels is in both; one that has none is no longer among the former.
+    A row that lacks some labels is in both; one that has none is no longer among the former, nor is it where a trunk is pretrained.
     Raises:
         UserError: no train row lacks the label of a head that is to learn from such.
     """
     spec, manifest = plan.task.unlabelled, prepared.manifest
-    if spec is None:
-        return prepared, None
     train = manifest.frame["split"].to_numpy() == "train"
     lacking = {head: train & (manifest.targets(head) == MISSING) for head in plan.task.heads}
+    labelled = replace(prepared, manifest=manifest.take(np.flatnonzero(~np.all(list(lacking.values()), axis=0))))
+    if spec is None:
+        return labelled if plan.pretext else prepared, None
     heads = [head for head in spec.heads or lacking if head in lacking and (spec.heads or lacking[head].any())]
     full = [head for head in heads if not lacking[head].any()] or ([] if heads else list(lacking))
     if full:
@@ -60,9 +61,9 @@ def set_apart(plan: Plan, prepared: Prepared) -> tuple[Prepared, UnlabelledRows 
             f"unlabelled: every train row has a label of {', '.join(full)}, so there is nothing to learn from without one; leave "
             f"{'it' if heads else 'unlabelled'} out, drop labels with --decisions, or add a card of pictures alone (attributes: {{}})"
         )
-    some, none = np.any([lacking[head] for head in heads], axis=0), np.all(list(lacking.values()), axis=0)
+    some = np.any([lacking[head] for head in heads], axis=0)
     rows = UnlabelledRows(manifest.take(np.flatnonzero(some)), {head: int(lacking[head].sum()) for head in heads}, spec)
-    return replace(prepared, manifest=manifest.take(np.flatnonzero(~none))), rows
+    return labelled, rows
 
 
 def unlabelled_batch_size(task: Task, spec: UnlabelledSpec) -> int:
