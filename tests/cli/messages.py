@@ -217,6 +217,19 @@ CASES = [
         "an impossible class", DATA, task("epochs: 2", "clean: {impossible: [{colour: redd}]}"), ("clean.impossible.0.colour", "did you mean 'red'")
     ),
     Case("an impossible head", DATA, task("epochs: 2", "clean: {impossible: [{color: red}]}"), ("clean.impossible.0", "'colour'")),
+    Case(
+        "unlabelled rows where there are none",
+        f"{TRAIN} --set unlabelled=uda",
+        nothing,
+        ("every train row has a label", "--decisions", "attributes: {}"),
+    ),
+    Case(
+        "a temperature that no method knows",
+        f"{TRAIN} --set unlabelled={{method:\\ fixmatch,temperature:\\ 1}}",
+        nothing,
+        ("unlabelled.temperature", "leave it out"),
+    ),
+    Case("a pretext that is none", "pretrain squares.task.yaml --on sise", nothing, ("--on", "did you mean 'size'", "rotation")),
     Case("a trunk that is none", TRAIN, task("resnet18", "resnet81"), ("trunk.name", "resnet81", "did you mean 'resnet18'")),
     Case("a loss that is none", f"{TRAIN} --set heads.size.loss=focl", nothing, ("heads.size.loss", "did you mean 'focal'")),
     Case("a recipe that is none", f"{TRAIN} --set augment=corp", nothing, ("augment", "did you mean 'crop'")),

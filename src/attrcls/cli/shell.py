@@ -88,7 +88,7 @@ def refuse_launcher(name: str) -> None:
     if launch := find_launch():
         raise UserError(
             f"{name} works in one process, and a launcher started {launch.processes}: run it without torchrun or srun "
-            "(train and clean-labels share their work)"
+            "(train, pretrain and clean-labels share their work)"
         )
 
 
