@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from attrcls.combine import Combiner
 from attrcls.errors import UserError
+from attrcls.prediction.answers import Answers
 from attrcls.prediction.images import Predictions
 from attrcls.prediction.inputs import PredictInput
 from attrcls.prediction.output import prediction_table, submission_table
@@ -16,7 +17,7 @@ CLASSES = {"a": ["x", "y"], "b": ["p", "q", "r"]}
 CODE = Combiner("ans", ("a", "b"), (2, 3))
 
 
-def make(columns: dict[str, list[str]], status: list[str]) -> tuple[PredictInput, Predictions]:
+def make(columns: dict[str, list[str]], status: list[str]) -> tuple[PredictInput, Answers]:
     table = pd.DataFrame(columns)
     rows = len(table)
     probabilities = {
@@ -24,12 +25,16 @@ def make(columns: dict[str, list[str]], status: list[str]) -> tuple[PredictInput
         "b": np.tile(np.array([[0.1, 0.2, 0.7]], dtype=np.float32), (rows, 1)),
     }
     error = ["" if each == "ok" else "gone" for each in status]
-    return PredictInput(table, "ImageID", [Path(name) for name in table["ImageID"]]), Predictions(probabilities, status, error)
+    ok = np.array([each == "ok" for each in status])
+    chosen = {head: np.where(ok, values.argmax(axis=1), -1) for head, values in probabilities.items()}
+    confidence = {head: np.where(ok, values.max(axis=1), np.nan) for head, values in probabilities.items()}
+    answers = Answers(Predictions(probabilities, status, error), chosen, confidence)
+    return PredictInput(table, "ImageID", [Path(name) for name in table["ImageID"]]), answers
 
 
 def test_the_columns_stand_in_the_promised_order():
-    asked, predictions = make({"n": ["1"], "ImageID": ["i.jpg"]}, ["ok"])
-    table = prediction_table(asked, predictions, classes=CLASSES, combiner=CODE, probabilities=True)
+    asked, answers = make({"n": ["1"], "ImageID": ["i.jpg"]}, ["ok"])
+    table = prediction_table(asked, answers, classes=CLASSES, combiner=CODE, probabilities=True)
     assert list(table.columns) == [
         "n", "ImageID", "a", "a_confidence", "a_p_x", "a_p_y", "b", "b_confidence", "b_p_p", "b_p_q", "b_p_r", "ans", "status", "error",
     ]  # fmt: skip
@@ -37,16 +42,16 @@ def test_the_columns_stand_in_the_promised_order():
 
 
 def test_an_input_column_named_like_an_output_column_is_kept_under_another_name():
-    asked, predictions = make({"ImageID": ["i.jpg"], "ans": ["0"], "status": ["old"], "ans_input": ["7"]}, ["ok"])
-    table = prediction_table(asked, predictions, classes=CLASSES, combiner=CODE, probabilities=False)
+    asked, answers = make({"ImageID": ["i.jpg"], "ans": ["0"], "status": ["old"], "ans_input": ["7"]}, ["ok"])
+    table = prediction_table(asked, answers, classes=CLASSES, combiner=CODE, probabilities=False)
     assert list(table.columns[:4]) == ["ImageID", "ans_input_input", "status_input", "ans_input"]
     assert table["ans_input_input"].tolist() == ["0"]
     assert table["ans"].tolist() == [5]
 
 
 def test_a_row_that_could_not_be_read_has_no_prediction_and_says_why():
-    asked, predictions = make({"ImageID": ["i.jpg", "j.jpg"]}, ["unreadable", "ok"])
-    table = prediction_table(asked, predictions, classes=CLASSES, combiner=CODE, probabilities=True)
+    asked, answers = make({"ImageID": ["i.jpg", "j.jpg"]}, ["unreadable", "ok"])
+    table = prediction_table(asked, answers, classes=CLASSES, combiner=CODE, probabilities=True)
     blank = table.iloc[0][["a", "a_confidence", "a_p_x", "b", "b_confidence", "ans"]]
     assert blank.isna().all()
     assert table["status"].tolist() == ["unreadable", "ok"]
@@ -55,9 +60,9 @@ def test_a_row_that_could_not_be_read_has_no_prediction_and_says_why():
 
 
 def test_a_submission_has_exactly_its_columns_and_the_most_frequent_code_where_nothing_could_be_read():
-    asked, predictions = make({"n": ["1", "2"], "ImageID": ["i.jpg", "j.jpg"], "ans": ["0", "0"]}, ["ok", "missing"])
+    asked, answers = make({"n": ["1", "2"], "ImageID": ["i.jpg", "j.jpg"], "ans": ["0", "0"]}, ["ok", "missing"])
     columns = {"ImageID": "image", "ans": "code", "A": "a", "B": "b.id", "N": "n"}
-    table = submission_table(asked, predictions, columns=columns, classes=CLASSES, combiner=CODE, fallback={"ans": 4, "a": 0, "b": 1})
+    table = submission_table(asked, answers, columns=columns, classes=CLASSES, combiner=CODE, fallback={"ans": 4, "a": 0, "b": 1})
     assert table.to_dict("list") == {"ImageID": ["i.jpg", "j.jpg"], "ans": [5, 4], "A": ["y", "x"], "B": [2, 1], "N": ["1", "2"]}
 
 
@@ -66,9 +71,9 @@ def test_a_submission_has_exactly_its_columns_and_the_most_frequent_code_where_n
     [({}, CODE, "no `submission:`"), ({"ans": "code"}, None, "do not all have"), ({"x": "nothing"}, CODE, "'nothing' is neither")],
 )
 def test_a_submission_that_cannot_be_filled_is_refused(columns, combiner, expected):
-    asked, predictions = make({"ImageID": ["i.jpg"]}, ["ok"])
+    asked, answers = make({"ImageID": ["i.jpg"]}, ["ok"])
     with pytest.raises(UserError, match=expected):
-        submission_table(asked, predictions, columns=columns, classes=CLASSES, combiner=combiner, fallback={"ans": 0})
+        submission_table(asked, answers, columns=columns, classes=CLASSES, combiner=combiner, fallback={"ans": 0})
 
 
 @settings(max_examples=50, deadline=None)
@@ -78,8 +83,8 @@ def test_a_submission_that_cannot_be_filled_is_refused(columns, combiner, expect
 )
 def test_any_input_keeps_its_rows_their_order_and_its_cells(names, status):
     columns = {name: [f"{name}{row}" for row in range(len(status))] for name in names if name != "ImageID"}
-    asked, predictions = make({**columns, "ImageID": [str(row) for row in range(len(status))]}, status)
-    table = prediction_table(asked, predictions, classes=CLASSES, combiner=CODE, probabilities=False)
+    asked, answers = make({**columns, "ImageID": [str(row) for row in range(len(status))]}, status)
+    table = prediction_table(asked, answers, classes=CLASSES, combiner=CODE, probabilities=False)
     assert len(table) == len(status)
     assert table.columns.is_unique
     assert table.iloc[:, : asked.table.shape[1]].to_numpy().tolist() == asked.table.to_numpy().tolist()
@@ -97,8 +102,8 @@ OUTPUTS = ["a", "a_confidence", "a_p_x", "a_p_y", "b", "b_confidence", "b_p_p", 
 )  # fmt: skip
 def test_input_columns_are_kept_though_every_one_is_named_like_an_output(names, status):
     cells = {name: [f"{name}/{row}" for row in range(len(status))] for name in names}
-    asked, predictions = make({**cells, "ImageID": [str(row) for row in range(len(status))]}, status)
-    table = prediction_table(asked, predictions, classes=CLASSES, combiner=CODE, probabilities=True)
+    asked, answers = make({**cells, "ImageID": [str(row) for row in range(len(status))]}, status)
+    table = prediction_table(asked, answers, classes=CLASSES, combiner=CODE, probabilities=True)
     assert list(table.columns[-len(OUTPUTS) :]) == OUTPUTS
     assert table.columns.is_unique
     assert table.iloc[:, : -len(OUTPUTS)].to_numpy().tolist() == asked.table.to_numpy().tolist()

@@ -36,6 +36,15 @@ Views = Annotated[
     str | None,
     typer.Option("--tta", metavar="VIEWS", help="average views of each picture: flip, five-crop, scales, or several such as flip,scales"),
 ]
+Adjust = Annotated[
+    float, typer.Option("--adjust", metavar="TAU", help="logit adjustment by the train rows' classes: 1 as if all were equally frequent")
+]
+Decode = Annotated[str | None, typer.Option("--decode", help="argmax, or joint or offsets where the run has it [default: what the run says]")]
+Quota = Annotated[
+    list[str],
+    typer.Option("--quota", metavar="uniform|HEAD=uniform|FILE", help="meet class shares exactly: a file has head, class, and share or count"),
+]
+Abstain = Annotated[float | None, typer.Option("--abstain", metavar="P", help="leave cells blank whose calibrated confidence is below P")]
 InferenceEngine = Annotated[
     str, typer.Option("--engine", help="torch, onnxruntime, openvino, or auto: for many pictures the fastest that is installed for the device")
 ]

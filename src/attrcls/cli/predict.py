@@ -5,7 +5,22 @@ from typing import Annotated
 
 import typer
 
-from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, InferenceEngine, Precision, RawCells, RayAddress, Views, Workers
+from attrcls.cli.options import (
+    Abstain,
+    Adjust,
+    BatchSize,
+    Decode,
+    Device,
+    Encoding,
+    ImageColumn,
+    InferenceEngine,
+    Precision,
+    Quota,
+    RawCells,
+    RayAddress,
+    Views,
+    Workers,
+)
 from attrcls.cli.shell import ROWS_FAILED, alone, count, err, out, reported, warn
 
 SHOWN_ROWS = 20
@@ -30,6 +45,10 @@ def predict(
     resume: Annotated[bool, typer.Option("--resume", help="go on where the same command was stopped")] = False,
     raw_cells: RawCells = False,
     ray: RayAddress = None,
+    adjust: Adjust = 0.0,
+    decode: Decode = None,
+    quota: Quota = [],  # noqa: B006 (typer reads it, and nobody changes it)
+    abstain: Abstain = None,
 ) -> None:
     """Predict every picture: one output row per input row, in order. Exit code 3 when some rows could not be read."""
     from attrcls.errors import UserError
@@ -45,7 +64,7 @@ def predict(
         predicted = run_predict(
             runs, source, csv=csv, submission=submission, probabilities=probabilities, image_column=image_column, image_root=image_root,
             encoding=encoding, device=device, precision=precision, engine=engine, batch_size=batch_size, workers=workers,
-            resume=resume, raw_cells=raw_cells, ray=ray, started=started, tta=tta,
+            resume=resume, raw_cells=raw_cells, ray=ray, adjust=adjust, decode=decode, quota=quota, abstain=abstain, started=started, tta=tta,
         )  # fmt: skip
     if csv is None:
         shown = predicted.table.head(SHOWN_ROWS)

@@ -1,6 +1,7 @@
 """The row contract: one output row per input row, in order, the input's columns first, never another image's labels."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +9,7 @@ import pandas as pd
 
 from attrcls.combine import Combiner
 from attrcls.errors import UserError
-from attrcls.prediction.images import Predictions
+from attrcls.prediction.answers import READ, Answers
 from attrcls.prediction.inputs import PredictInput
 from attrcls.types import MISSING
 
@@ -17,40 +18,41 @@ CONFIDENCE_DECIMALS = 4
 
 
 def prediction_table(
-    asked: PredictInput, predictions: Predictions, *, classes: Mapping[str, Sequence[str]], combiner: Combiner | None, probabilities: bool
+    asked: PredictInput, answers: Answers, *, classes: Mapping[str, Sequence[str]], combiner: Combiner | None, probabilities: bool
 ) -> pd.DataFrame:
-    """The input's columns, then per head its class and confidence (0–1), the code, `status` and `error`.
+    """The input's columns, then per head its class and that class's probability (0–1), the code, `status` and `error`.
 
     With `probabilities`, a column `<head>_p_<class>` for each class follows the head's two. An input column that is
-    named like an output column becomes `NAME_input`. Predictions of a row that is not `ok` are blank.
+    named like an output column becomes `NAME_input`. Predictions of a row that could not be read are blank; where a head abstained its
+    class and the code are, and its confidence says how doubtful it was.
     """
-    ok = np.array([status == "ok" for status in predictions.status], dtype=bool)
+    predictions = answers.predictions
+    ok = np.array([status in READ for status in predictions.status], dtype=bool)
     outputs: dict[str, object] = {}
     for head, values in predictions.probabilities.items():
-        best = values.argmax(axis=1)
         names = np.array([*classes[head], None], dtype=object)
-        outputs[head] = names[np.where(ok, best, len(classes[head]))]
-        outputs[f"{head}_confidence"] = _rounded(values.max(axis=1), ok)
+        # MISSING is the last of them.
+        outputs[head] = names[answers.chosen[head]]
+        outputs[f"{head}_confidence"] = _rounded(answers.confidence[head], ok)
         if probabilities:
             for index, name in enumerate(classes[head]):
                 outputs[f"{head}_p_{name}"] = _rounded(values[:, index], ok)
     if combiner:
-        codes = predicted_codes(predictions, combiner)
+        codes = predicted_codes(answers, combiner)
         outputs[combiner.name] = pd.array([code if code != MISSING else None for code in codes.tolist()], dtype="Int64")
     outputs |= {"status": predictions.status, "error": predictions.error}
     inputs = asked.table.rename(columns=_renamed(list(asked.table.columns), taken=outputs))
     return pd.concat([inputs.reset_index(drop=True), pd.DataFrame(outputs)], axis=1)
 
 
-def predicted_codes(predictions: Predictions, combiner: Combiner) -> npt.NDArray[np.int64]:
-    """The combined code of each row, `(rows,)`, `MISSING` where the row is not `ok`."""
-    ok = np.array([status == "ok" for status in predictions.status], dtype=bool)
-    return combiner.encode({head: np.where(ok, predictions.probabilities[head].argmax(axis=1), MISSING) for head in combiner.order})
+def predicted_codes(answers: Answers, combiner: Combiner) -> npt.NDArray[np.int64]:
+    """The combined code of each row, `(rows,)`, `MISSING` where one of its heads has no answer."""
+    return combiner.encode({head: answers.chosen[head] for head in combiner.order})
 
 
 def submission_table(
     asked: PredictInput,
-    predictions: Predictions,
+    answers: Answers,
     *,
     columns: Mapping[str, str],
     classes: Mapping[str, Sequence[str]],
@@ -64,7 +66,7 @@ def submission_table(
     """
     if not columns:
         raise UserError("--submission: the task has no `submission:`; add one, such as `submission: {ImageID: image, ans: code}`")
-    ok = np.array([status == "ok" for status in predictions.status], dtype=bool)
+    ok = np.array([status == "ok" for status in answers.predictions.status], dtype=bool)
     table: dict[str, object] = {}
     for column, source in columns.items():
         head = source.removesuffix(".id")
@@ -75,9 +77,9 @@ def submission_table(
                 raise UserError(
                     f"--submission: column {column} is the combined code, whose heads these runs do not all have; name runs that together do"
                 )
-            table[column] = np.where(ok, predicted_codes(predictions, combiner), fallback[combiner.name])
-        elif head in predictions.probabilities:
-            indices = np.where(ok, predictions.probabilities[head].argmax(axis=1), fallback[head])
+            table[column] = np.where(ok, predicted_codes(answers, combiner), fallback[combiner.name])
+        elif head in answers.chosen:
+            indices = np.where(ok, answers.chosen[head], fallback[head])
             table[column] = indices if source.endswith(".id") else [classes[head][index] for index in indices]
         elif source in asked.table.columns:
             table[column] = asked.table[source]
@@ -99,5 +101,5 @@ def _renamed(columns: Sequence[str], *, taken: Mapping[str, object]) -> dict[str
     return renamed
 
 
-def _rounded(values: npt.NDArray[np.float32], ok: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _rounded(values: npt.NDArray[np.floating[Any]], ok: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     return np.where(ok, values.astype(np.float64).round(CONFIDENCE_DECIMALS), np.nan)

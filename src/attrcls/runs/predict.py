@@ -14,6 +14,7 @@ from attrcls.data.tables import check_table_name, write_table
 from attrcls.engine import advise_on_memory
 from attrcls.errors import UserError
 from attrcls.features.cache import default_cache
+from attrcls.prediction.answers import READ, answer, check_rules
 from attrcls.prediction.images import Predictions, Runner, predict_images
 from attrcls.prediction.inputs import PredictInput, read_input
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
@@ -42,8 +43,8 @@ class Predicted:
 
     @property
     def failed(self) -> int:
-        """How many rows have no prediction of their own."""
-        return sum(status != "ok" for status in self.predictions.status)
+        """How many rows could not be read; those that abstained are done."""
+        return sum(status not in READ for status in self.predictions.status)
 
 
 def run_predict(
@@ -65,6 +66,10 @@ def run_predict(
     raw_cells: bool = False,
     ray: str | None = None,
     tta: str | None = None,
+    adjust: float = 0.0,
+    decode: str | None = None,
+    quota: Sequence[str] = (),
+    abstain: float | None = None,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
 ) -> Predicted:
     """Predict a folder, a picture or a table with one run or several, and write the table where `csv` says. Table and pictures may
@@ -77,6 +82,9 @@ def run_predict(
     a CSV; a submission's always are, because a scorer compares them. `ray` spreads the work over the cluster at that address, or over
     `workers` processes here (`local`); the table is the same. `tta` names views of each picture that are averaged: flip, five-crop, scales,
     or several with commas between.
+
+    Classes are chosen as the run was trained to, or by `decode`; `adjust` is the strength of logit adjustment by the train rows' classes;
+    `quota` meets class counts exactly (`uniform`, `HEAD=uniform`, or files of shares); a cell less certain than `abstain` stays blank.
     Raises:
         UserError: a run or the input cannot be used; single pictures that cannot are told by the `status` column.
     """
@@ -90,6 +98,9 @@ def run_predict(
         parse_location(source), image_column=image_column, image_root=parse_location(image_root) if image_root else None,
         encoding=encoding, box=models[0].description.box,
     )  # fmt: skip
+    if submission and abstain is not None:
+        raise UserError("--submission and --abstain: a scorer wants an answer for every row; leave one of them out")
+    rules = check_rules(models, rows=len(asked.paths), adjust=adjust, decode=decode, quota=quota, abstain=abstain)
     runtime = start_runtime(
         models, engine=engine, device=device, precision=precision, pictures=len(asked.paths) * max(1, len(views)), batch_size=batch_size,
         cache=default_cache(),
@@ -107,23 +118,24 @@ def run_predict(
             cluster=cluster,
             views=views,
         )
+    answers = answer(models, predictions, rules)
     classes, combiner = heads_of(models), combiner_of(models)
     fallen_back: list[str] = []
     if submission:
         first = models[0].description
         fallback = {key: value for model in reversed(models) for key, value in model.description.fallback.items()}
-        table = submission_table(asked, predictions, columns=first.submission, classes=classes, combiner=combiner, fallback=fallback)
+        table = submission_table(asked, answers, columns=first.submission, classes=classes, combiner=combiner, fallback=fallback)
         fallen_back = [name for name, status in zip(asked.table[asked.image_column], predictions.status, strict=True) if status != "ok"]
     else:
-        table = prediction_table(asked, predictions, classes=classes, combiner=combiner, probabilities=probabilities)
+        table = prediction_table(asked, answers, classes=classes, combiner=combiner, probabilities=probabilities)
     if out:
         write_table(table, out, raw=raw_cells or submission)
     # Only now: a table that could not be written, on a full disk say, is made of them again.
     kept.drop()
-    warnings = [*runtime.warnings, *(cluster.warnings if cluster else ())]
+    warnings = [*runtime.warnings, *rules.warnings, *answers.warnings, *(cluster.warnings if cluster else ())]
     if models[0].description.box and asked.boxes is None:
         warnings.append("this model was trained on pictures cropped to their boxes, and the input has no boxes: it saw whole pictures")
-    return Predicted(table, asked, models, predictions, str(runtime), fallen_back, warnings)
+    return Predicted(table, asked, models, answers.predictions, str(runtime), fallen_back, warnings)
 
 
 def predict_rows(
