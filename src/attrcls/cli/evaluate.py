@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from attrcls.cli.options import BatchSize, Device, Encoding, ImageColumn, ImageRoot, Precision, Views, Workers
+from attrcls.cli.options import Abstain, Adjust, BatchSize, Decode, Device, Encoding, ImageColumn, ImageRoot, Precision, Quota, Views, Workers
 from attrcls.cli.shell import ROWS_FAILED, alone, count, out, reported, warn
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ SHOWN_FAILURES = 20
 # With fewer, a bootstrap draws the same few over and over.
 FEW_GROUPS = 20
 SHOWN_SLICES, SHOWN_GROUPS = 3, 1
+SHOWN_SHARES = (1.0, 0.9, 0.8, 0.5)
 
 
 @reported
@@ -37,6 +38,10 @@ def evaluate(
     precision: Precision = "auto",
     tta: Views = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where the same command was stopped")] = False,
+    adjust: Adjust = 0.0,
+    decode: Decode = None,
+    quota: Quota = [],  # noqa: B006 (typer reads it, and nobody changes it)
+    abstain: Abstain = None,
 ) -> None:
     """Score runs on a labelled set, with 95 % intervals, and tell for which kinds of rows a head is worst.
 
@@ -59,18 +64,22 @@ def evaluate(
     with image_progress() as started:
         evaluated = run_evaluate(
             runs, source, truth=truth, split=split, image_column=image_column, image_root=image_root, encoding=encoding,
-            device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume, started=started, tta=tta,
+            device=device, precision=precision, batch_size=batch_size, workers=workers, resume=resume,
+            adjust=adjust, decode=decode, quota=quota, abstain=abstain, started=started, tta=tta,
         )  # fmt: skip
     _show(evaluated)
     if json:
         scores = {name: [None if each != each else each for each in (s.value, s.low, s.high)] for name, s in evaluated.scores.items()}
         facts = {"rows": evaluated.rows, "groups": evaluated.groups, "split": evaluated.split, "failed": len(evaluated.failed)}
         rows = slice_table(evaluated.slices).astype(object)
-        write_json(json, {**facts, "scores": scores, "slices": rows.where(rows.notna(), None).to_dict("records")})
+        certainty = {head: _certainty_facts(evaluated, head) for head in evaluated.certainty}
+        write_json(json, {**facts, "certainty": certainty, "scores": scores, "slices": rows.where(rows.notna(), None).to_dict("records")})
         out.print(f"scores: {json}")
     if slices:
         write_table(slice_table(evaluated.slices), slices)
         out.print(f"slices: {slices}")
+    for text in evaluated.warnings:
+        warn(text)
     for failure in evaluated.failed[:SHOWN_FAILURES]:
         warn(failure)
     if evaluated.failed:
@@ -101,8 +110,35 @@ def _show(evaluated: "Evaluated") -> None:
     for name, score in evaluated.scores.items():
         if name.endswith("/mae"):
             out.print(f"{name.removesuffix('/mae')}: {_told(score, interval=True)} classes off on average")
+    _show_certainty(evaluated)
     if evaluated.slices:
         _show_slices(evaluated.slices, heads=[name.rpartition("/")[0] for name in evaluated.scores])
+
+
+def _show_certainty(evaluated: "Evaluated") -> None:
+    """Each head's calibration error, and how often the most certain rows are wrong."""
+    from rich.table import Table
+
+    if not evaluated.certainty:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", title="risk: how often the most certain rows are wrong", title_justify="left")
+    for title in ("", "calibration error", *(f"of {share:.0%}" for share in SHOWN_SHARES)):
+        table.add_column(title)
+    for head, certainty in evaluated.certainty.items():
+        table.add_row(head, f"{certainty.error:.3f}", *(f"{certainty.at(share).risk:.3f}" for share in SHOWN_SHARES))
+    out.print()
+    out.print(table)
+    if evaluated.seen:
+        out.print("temperatures were fitted on these rows, so the calibration error flatters; the report has it cross-fitted")
+    if any(share < 1 for share in evaluated.answered.values()):
+        told = ", ".join(f"{head} {share:.1%}" for head, share in evaluated.answered.items() if share == share)
+        out.print(f"answered: {told} of the labelled rows; the scores are of these, and of a code that of rows with all of its heads")
+
+
+def _certainty_facts(evaluated: "Evaluated", head: str) -> dict[str, object]:
+    certainty = evaluated.certainty[head]
+    risks = [{"answered": point.share, "threshold": point.threshold, "risk": point.risk} for point in (certainty.at(share) for share in SHOWN_SHARES)]
+    return {"calibration_error": certainty.error, "answered": evaluated.answered[head], "risks": risks}
 
 
 def _show_slices(slices: "Sequence[Slice]", *, heads: Sequence[str]) -> None:

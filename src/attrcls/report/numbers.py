@@ -15,6 +15,7 @@ import pandas as pd
 from attrcls.combine import Combiner
 from attrcls.evaluation import IntArray, Interval, score_with_intervals
 from attrcls.report.balance import BalanceNumbers, read_balance
+from attrcls.report.certainty import CertaintyNumbers, read_certainty
 from attrcls.report.datafacts import CardFacts, LabelCounts, count_groups, count_labels, describe_cards, row_groups
 from attrcls.report.rundir import BOX, RunFiles, read_run
 from attrcls.report.scores import ClassScore, Mixup, Scores, count_confusions, index_classes, list_mixups, score_classes
@@ -94,6 +95,7 @@ class RunNumbers:
     validation_groups: int
     expected_rows: int
     balance: BalanceNumbers | None = None
+    certainty: CertaintyNumbers | None = None
     slices: tuple[Slice, ...] = ()
     intervals: Mapping[str, Interval] = field(default_factory=dict)
 
@@ -138,6 +140,7 @@ def read_numbers(run: Path, *, worst: int = 24) -> RunNumbers:
         validation_groups=count_groups(validation),
         expected_rows=int((files.splits["split"] == "val").sum()),
         balance=read_balance(files),
+        certainty=read_certainty(files),
         slices=_read_slices(files),
         intervals=_read_intervals(files),
     )

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from attrcls.evaluation import Interval
 from attrcls.files import write_text
 from attrcls.report.advice import advise
+from attrcls.report.certainty_figures import draw_coverage, draw_reliability
 from attrcls.report.figures import draw_balance, draw_class_counts, draw_confusions, draw_curves
 from attrcls.report.numbers import HeadNumbers, RunNumbers, read_numbers
 from attrcls.report.templates import load_templates
@@ -80,7 +81,15 @@ def _draw_figures(numbers: RunNumbers) -> dict[str, Any]:
         "curve-top1": ("Top-1 on validation", {head: f"{head}/top1" for head in heads}),
         "curve-f1": ("Macro-F1 on validation", {head: f"{head}/f1" for head in heads}),
     }
+    certain = numbers.certainty.heads if numbers.certainty else ()
     return {
+        "certainty": [
+            (
+                _inline(draw_reliability(each, name=f"reliability-{place}", label=f"Accuracy over confidence of {each.head}")),
+                _inline(draw_coverage(each.best, name=f"coverage-{place}", label=f"Accuracy over the share of rows answered, {each.head}")),
+            )
+            for place, each in enumerate(certain)
+        ],
         "curves": [
             (title, list(columns), _inline(draw_curves(numbers.curves, columns, name=name, label=f"{title} per epoch", best_epoch=best)))
             for name, (title, columns) in curves.items()

@@ -7,7 +7,7 @@ plain text: a class called `NA` or `None` is a class, and only an empty cell mea
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from attrcls.combine import Combiner
 from attrcls.data.cells import unescape_table
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.inside import refuse_links_out
-from attrcls.spec import read_yaml
+from attrcls.sections import DecodeSpec
+from attrcls.spec import parse_spec, read_yaml
 
 FORMAT_VERSION = 1
 BOX = ("xmin", "ymin", "xmax", "ymax")
@@ -40,6 +41,8 @@ class RunFiles:
     metrics: pd.DataFrame
     validation: pd.DataFrame
     balance: pd.DataFrame | None = None
+    temperatures: Mapping[str, float] = field(default_factory=dict)
+    decode: DecodeSpec = field(default_factory=DecodeSpec)
 
 
 def read_run(run: Path) -> RunFiles:
@@ -67,6 +70,8 @@ def read_run(run: Path) -> RunFiles:
         metrics=_read_table(run / "metrics.csv").apply(pd.to_numeric, errors="coerce"),
         validation=_read_validation(run / "validation.csv", heads=heads, code=code),
         balance=_read_table(run / "balance.csv") if (run / "balance.csv").is_file() else None,
+        temperatures=_read_temperatures(run / "model/model.json", model),
+        decode=parse_spec(DecodeSpec, _as_mapping(run / "model/model.json", model.get("decode") or {}), file=f"{run}/model/model.json: decode"),
     )
     problems = [*_missing_columns(files)] or [*_unknown_classes(files), *_unknown_codes(files)]
     if problems:
@@ -158,6 +163,14 @@ def _read_heads(path: Path, model: Mapping[str, Any]) -> Mapping[str, tuple[str,
     if not heads:
         raise UserError(f"{path}: expected at least one head, found none; train again")
     return heads
+
+
+def _read_temperatures(path: Path, model: Mapping[str, Any]) -> Mapping[str, float]:
+    """Of the heads that have one; a run of an older attrcls has none."""
+    found = _as_mapping(path, model.get("temperatures") or {})
+    if not all(isinstance(value, int | float) and value > 0 for value in found.values()):
+        raise UserError(f"{path}: expected a positive temperature for each head; put back the file that the run wrote, or train again")
+    return {str(head): float(value) for head, value in found.items()}
 
 
 def _read_code(path: Path, model: Mapping[str, Any], heads: Mapping[str, tuple[str, ...]]) -> Combiner | None:

@@ -2,18 +2,21 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from attrcls.answers.calibration import Certainty, measure_certainty
 from attrcls.card import Card
 from attrcls.data.manifest import Manifest, build_manifest
 from attrcls.data.tables import find_column, read_table
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.evaluation import IntArray, Interval, score_with_intervals
 from attrcls.features.cache import default_cache
+from attrcls.prediction.answers import READ, Answers, answer, check_rules
 from attrcls.prediction.inputs import IMAGE_COLUMNS, PredictInput, read_input
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
 from attrcls.prediction.runtime import start_runtime
@@ -27,7 +30,11 @@ from attrcls.types import MISSING, SPLITS
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Scores by name and by slice, what they stand on, and how many rows had no picture that could be read or no label at all."""
+    """Scores by name and by slice, what they stand on, and how many rows had no picture that could be read or no label at all.
+
+    `certainty` of each head is over all of its labelled rows; `answered` is the share of them (0–1) that was not left blank, and scores
+    and slices are of these. `seen` says that temperatures were fitted on these very rows.
+    """
 
     scores: Mapping[str, Interval]
     slices: Sequence[Slice]
@@ -37,6 +44,10 @@ class Evaluated:
     split: str | None
     failed: Sequence[str]
     unlabelled: int
+    certainty: Mapping[str, Certainty] = field(default_factory=dict)
+    answered: Mapping[str, float] = field(default_factory=dict)
+    seen: bool = False
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -67,12 +78,17 @@ def run_evaluate(
     workers: int | None = None,
     resume: bool = False,
     tta: str | None = None,
+    adjust: float = 0.0,
+    decode: str | None = None,
+    quota: Sequence[str] = (),
+    abstain: float | None = None,
     started: Callable[[int], Advance] = lambda images: lambda done: None,
 ) -> Evaluated:
     """Score runs on a labelled set: the card's data folder, or anything `predict` takes with labels in it or beside it.
 
     `truth` is a table with the labels (or the combined code), matched by the picture's name. `split` picks one split
-    of a card's folder; by default its test rows, else its validation rows. `resume` and `tta` as for `run_predict`.
+    of a card's folder; by default its test rows, else its validation rows. `resume`, `tta` and what chooses classes (`adjust`, `decode`,
+    `quota`, `abstain`) as for `run_predict`; what abstained does not count in the scores.
     Raises:
         UserError: no labels are found, or a label is outside its vocabulary.
     """
@@ -83,6 +99,7 @@ def run_evaluate(
     if labelled is None:
         asked = read_input(Path(source), image_column=image_column, image_root=root or None, encoding=encoding, box=models[0].description.box)
         labelled = _from_tables(models, asked, Path(truth) if truth else None, source=Path(source), split=split, encoding=encoding)
+    rules = check_rules(models, rows=len(labelled.asked.paths), adjust=adjust, decode=decode, quota=quota, abstain=abstain)
     # Torch, as in training, so that scores do not depend on what is installed.
     runtime = start_runtime(
         models, engine="torch", device=device, precision=precision, pictures=len(labelled.asked.paths), batch_size=batch_size,
@@ -91,12 +108,20 @@ def run_evaluate(
     predictions, kept = predict_rows(
         models, labelled.asked, runtime=runtime, batch_size=batch_size, workers=workers, resume=resume, started=started, views=views
     )
-    ok = np.array([status == "ok" for status in predictions.status], dtype=bool)
+    answers = answer(models, predictions, rules)
+    ok = np.array([status in READ for status in answers.predictions.status], dtype=bool)
     classes = heads_of(models)
     targets = {head: values[ok] for head, values in labelled.targets.items()}
-    predicted = {head: predictions.probabilities[head].argmax(axis=1).astype(np.int64)[ok] for head in classes if head in targets}
+    predicted = {head: answers.chosen[head][ok] for head in classes if head in targets}
+    certainty = _certainty(answer(models, predictions, replace(rules, abstain=None)), targets, ok, heads=list(predicted))
     groups = np.asarray(labelled.groups, dtype=object)[ok]
     unlabelled = int(np.logical_and.reduce([targets[head] == MISSING for head in predicted]).sum())
+    answered = {}
+    for head, values in predicted.items():
+        blank, given = values == MISSING, targets[head] != MISSING
+        answered[head] = float((~blank)[given].mean()) if given.any() else float("nan")
+        # What was not answered does not count; any class may stand where no label does.
+        targets[head], predicted[head] = np.where(blank, MISSING, targets[head]), np.where(blank, 0, values)
     scores = score_with_intervals(
         predicted, targets, groups, classes={head: len(names) for head, names in classes.items()}, combiner=combiner_of(models),
         ordinal={head for model in models for head, spec in model.description.heads.items() if spec.kind == "ordinal"},
@@ -105,7 +130,21 @@ def run_evaluate(
     kept.drop()
     names = labelled.asked.table[labelled.asked.image_column]
     failed = [*labelled.problems, *(f"{name}: {why}" for name, why, fine in zip(names, predictions.error, ok, strict=True) if not fine)]
-    return Evaluated(scores, slices, int(ok.sum()), len(set(groups)), labelled.grouped_by, labelled.split, failed, unlabelled)
+    return Evaluated(
+        scores, slices, int(ok.sum()), len(set(groups)), labelled.grouped_by, labelled.split, failed, unlabelled, certainty, answered,
+        seen=labelled.split == "val", warnings=[*rules.warnings, *answers.warnings],
+    )  # fmt: skip
+
+
+def _certainty(answers: Answers, targets: Mapping[str, IntArray], read: npt.NDArray[np.bool_], *, heads: Sequence[str]) -> dict[str, Certainty]:
+    """Of each head that has labels: what its confidences are worth."""
+    measured = {}
+    for head in heads:
+        given, chosen = targets[head], answers.chosen[head][read]
+        found = measure_certainty(answers.confidence[head][read][given != MISSING], (chosen == given)[given != MISSING])
+        if found:
+            measured[head] = found
+    return measured
 
 
 def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | None) -> _Labelled | None:

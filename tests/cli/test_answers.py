@@ -1,0 +1,340 @@
+"""How probabilities become answers, through the real command line: temperatures, decoding, quotas, adjustment, abstaining."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from attrcls.answers.calibration import tempered
+
+CLASSES = {"colour": ["red", "green", "blue"], "size": ["small", "large"]}
+
+
+def predict(cli, run, source, out, *options):
+    result = cli("predict", run, source, "--csv", out, "--probabilities", "--workers", 0, *options)
+    return result, pd.read_csv(out, keep_default_na=False) if out.exists() else None
+
+
+def described(run, folder, **changes):
+    """A copy of the model alone, described otherwise."""
+    shutil.copytree(run / "model", folder / "model")
+    file = folder / "model" / "model.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    return folder
+
+
+def probabilities(table, head):
+    return table[[f"{head}_p_{name}" for name in CLASSES[head]]].to_numpy(dtype=float)
+
+
+def codes_of(table):
+    return table["colour"].map(CLASSES["colour"].index) * 2 + table["size"].map(CLASSES["size"].index)
+
+
+@pytest.fixture(scope="module")
+def pictures(shared_squares):
+    return shared_squares / "images"
+
+
+def test_training_leaves_temperatures_counts_and_calibrated_confidences(trained_run):
+    model = json.loads((trained_run / "model" / "model.json").read_text())
+    assert set(model["temperatures"]) == {"colour", "size"}
+    assert all(0.1 <= temperature <= 10 for temperature in model["temperatures"].values())
+    assert {head: sum(counts) for head, counts in model["class_counts"].items()} == {"colour": 68, "size": 68}
+    assert (model["decode"]["asked"], model["decode"]["used"]) == ("argmax", "argmax")
+    validation = pd.read_csv(trained_run / "validation.csv")
+    assert validation["colour_calibrated"].between(1 / 3 - 1e-3, 1).all()
+
+
+def test_predict_says_confidences_under_the_models_temperatures_and_the_same_classes(cli, trained_run, pictures, tmp_path):
+    plain, raw = predict(cli, described(trained_run, tmp_path / "raw", temperatures={}), pictures, tmp_path / "raw.csv")
+    assert plain.code == 0, plain.err
+    hot, table = predict(cli, described(trained_run, tmp_path / "hot", temperatures={"colour": 3.0}), pictures, tmp_path / "hot.csv")
+    assert hot.code == 0, hot.err
+    assert np.allclose(probabilities(table, "colour"), tempered(probabilities(raw, "colour"), 3.0), atol=3e-3)
+    assert (probabilities(table, "size") == probabilities(raw, "size")).all()
+    assert (table[["colour", "size", "code"]] == raw[["colour", "size", "code"]]).all(axis=None)
+    assert (table["colour_confidence"] < raw["colour_confidence"]).all()
+
+
+def test_several_runs_average_calibrated_probabilities(cli, trained_run, pictures, tmp_path):
+    runs = [described(trained_run, tmp_path / f"{index}", temperatures={"colour": temperature}) for index, temperature in enumerate((1.0, 5.0))]
+    tables = [predict(cli, run, pictures, tmp_path / f"{run.name}.csv")[1] for run in runs]
+    both = tmp_path / "both.csv"
+    assert cli("predict", *runs, pictures, "--csv", both, "--probabilities", "--workers", 0).code == 0
+    mean = np.mean([probabilities(table, "colour") for table in tables], axis=0)
+    assert np.allclose(probabilities(pd.read_csv(both), "colour"), mean, atol=2e-4)
+
+
+def test_a_run_of_before_calibration_still_predicts_and_evaluates(cli, trained_run, pictures, shared_squares, tmp_path):
+    shutil.copytree(trained_run, tmp_path / "old")
+    file = tmp_path / "old" / "model" / "model.json"
+    model = json.loads(file.read_text())
+    for key in ("temperatures", "class_counts", "decode"):
+        del model[key]
+    file.write_text(json.dumps(model))
+    validation = pd.read_csv(tmp_path / "old" / "validation.csv").drop(columns=["colour_calibrated", "size_calibrated"])
+    validation.to_csv(tmp_path / "old" / "validation.csv", index=False)
+    assert predict(cli, tmp_path / "old", pictures, tmp_path / "p.csv")[0].code == 0
+    assert cli("evaluate", tmp_path / "old", shared_squares).code == 0
+    assert cli("report", tmp_path / "old").code == 0
+    refused, _ = predict(cli, tmp_path / "old", pictures, tmp_path / "q.csv", "--adjust", 1)
+    assert refused.code == 2
+    assert "no class counts of colour, size" in refused.err
+
+
+def test_a_cell_that_is_not_certain_enough_is_blank_and_its_row_says_so(cli, trained_run, pictures, tmp_path):
+    _, plain = predict(cli, trained_run, pictures, tmp_path / "plain.csv")
+    least = float(plain["colour_confidence"].median())
+    result, table = predict(cli, trained_run, pictures, tmp_path / "p.csv", "--abstain", least + 1e-6)
+    assert result.code == 0, result.err
+    doubtful = {head: plain[f"{head}_confidence"] < least for head in CLASSES}
+    for head in CLASSES:
+        sure = plain[f"{head}_confidence"] > least + 1e-3
+        assert (table[head][doubtful[head]] == "").all()
+        assert (table[head][sure] == plain[head][sure]).all()
+    assert (table["colour"] == "").any() and (table["colour"] != "").any()
+    either = (table["colour"] == "") | (table["size"] == "")
+    assert ((table["code"].astype(str) == "") == either).all()
+    assert (table["status"] == np.where(either, "abstained", "ok")).all()
+    assert table["error"][either].str.startswith("less certain than").all()
+    assert (table["colour_confidence"] == plain["colour_confidence"]).all()
+    everything, table = predict(cli, trained_run, pictures, tmp_path / "all.csv", "--abstain", 0)
+    assert everything.code == 0
+    assert (table["status"] == "ok").all()
+
+
+def test_rows_that_could_not_be_read_are_told_from_those_that_abstained(cli, trained_run, pictures, tmp_path):
+    names = [str(path) for path in sorted(pictures.iterdir())[:6]]
+    pd.DataFrame({"path": [*names, "gone.jpg"]}).to_csv(tmp_path / "in.csv", index=False)
+    result, table = predict(cli, trained_run, tmp_path / "in.csv", tmp_path / "p.csv", "--abstain", 1)
+    assert result.code == 3
+    assert table["status"].tolist() == ["abstained"] * 6 + ["missing"]
+    assert "7 rows, 1 without" in result.out
+    result, table = predict(cli, trained_run, tmp_path / "in.csv", tmp_path / "q.csv", "--quota", "size=uniform")
+    assert result.code == 3
+    assert table["size"].value_counts().to_dict() == {"small": 3, "large": 3, "": 1}
+
+
+def test_a_uniform_quota_gives_every_code_its_count_at_the_best_total(cli, trained_run, pictures, tmp_path):
+    # Warm, so that no probability is rounded to nothing in the table.
+    run = described(trained_run, tmp_path / "run", temperatures={"colour": 9.0, "size": 9.0})
+    _, plain = predict(cli, run, pictures, tmp_path / "plain.csv")
+    result, table = predict(cli, run, pictures, tmp_path / "p.csv", "--quota", "uniform")
+    assert result.code == 0, result.err
+    # 80 rows over 6 codes: the first two get one more.
+    assert table["code"].value_counts().sort_index().tolist() == [14, 14, 13, 13, 13, 13]
+    assert (table["code"] == codes_of(table)).all()
+    colour, size = (np.log(probabilities(plain, head)) for head in CLASSES)
+    scores = (colour[:, :, None] + size[:, None, :]).reshape(80, 6)
+    expanded = scores[:, np.repeat(np.arange(6), [14, 14, 13, 13, 13, 13])]
+    best = expanded[linear_sum_assignment(expanded, maximize=True)].sum()
+    # The table's probabilities are rounded to four decimals.
+    assert scores[np.arange(80), table["code"]].sum() == pytest.approx(best, abs=0.05)
+    picked = [probabilities(table, "size")[row, CLASSES["size"].index(name)] for row, name in enumerate(table["size"])]
+    assert np.allclose(table["size_confidence"], picked)
+
+
+@pytest.mark.parametrize(("measure", "values"), [("share", (0.25, 0.75, 0.0)), ("count", (20, 60, 0))])
+def test_a_quota_of_a_file_is_met_on_its_head_and_leaves_the_other_alone(cli, trained_run, pictures, tmp_path, measure, values):
+    lines = [f"colour,{name},{value}" for name, value in zip(CLASSES["colour"], values, strict=True)]
+    (tmp_path / "quota.csv").write_text("\n".join([f"head,class,{measure}", *lines]))
+    _, plain = predict(cli, trained_run, pictures, tmp_path / "plain.csv")
+    result, table = predict(cli, trained_run, pictures, tmp_path / "p.csv", "--quota", tmp_path / "quota.csv")
+    assert result.code == 0, result.err
+    assert table["colour"].value_counts().to_dict() == {"red": 20, "green": 60}
+    assert (table["size"] == plain["size"]).all()
+    assert (table["code"] == codes_of(table)).all()
+
+
+def test_a_quota_of_counts_is_scaled_down_when_rows_could_not_be_read(cli, trained_run, pictures, tmp_path):
+    names = [str(path) for path in sorted(pictures.iterdir())[:4]]
+    pd.DataFrame({"path": [*names, "gone.jpg", "away.jpg"]}).to_csv(tmp_path / "in.csv", index=False)
+    (tmp_path / "quota.csv").write_text("head,class,count\nsize,small,3\nsize,large,3\n")
+    result, table = predict(cli, trained_run, tmp_path / "in.csv", tmp_path / "p.csv", "--quota", tmp_path / "quota.csv")
+    assert result.code == 3
+    assert "scaled down to the 4 others" in result.err
+    assert table["size"].value_counts().to_dict() == {"small": 2, "large": 2, "": 2}
+
+
+def test_a_submission_meets_the_quota_too(cli, trained_run, pictures, tmp_path):
+    out = tmp_path / "s.csv"
+    assert cli("predict", trained_run, pictures, "--csv", out, "--submission", "--quota", "uniform", "--workers", 0).code == 0
+    assert pd.read_csv(out)["ans"].value_counts().max() == 14
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("head,class,share\nsize,small,0.5\nsize,large,0.6\n", ("rows 1 to 2", "the shares of size sum to 1.1", "expected 1")),
+        ("head,class,count\nsize,small,5\nsize,large,6\n", ("the input's 80 rows", "found 11")),
+        ("head,class,count\nsize,small,0\nsize,large,0\n", ("sum to 0",)),
+        ("head,class,share\nsize,smal,0.5\nsize,large,0.5\n", ("row 1, column class", "'smal' is no class of size", "did you mean 'small'")),
+        ("head,class,share\nsiz,small,0.5\nsize,large,0.5\n", ("row 1, column head", "no head 'siz'", "did you mean 'size'")),
+        ("head,class,share\nsize,small,1\n", ("row 1", "size has no row for large", "share 0")),
+        ("head,class,share\nsize,small,1.5\nsize,large,-0.5\n", ("row 2, column share", "'-0.5'")),
+        ("head,class,share\nsize,small,x\nsize,large,1\n", ("row 1, column share", "'x'")),
+        ("head,class,count\nsize,small,1.5\nsize,large,1\n", ("row 1, column count", "whole number", "'1.5'")),
+        ("head,class,share\nsize,small,0.5\nsize,small,0.5\n", ("row 2, column class", "second time")),
+        ("head,class\nsize,small\n", ("share or count", "head, class")),
+        ("class,share\nsmall,1\n", ("'head'",)),
+        ("head,class,share\ncode,0,1\ncode,6,0\n", ("row 2, column class", "'6' is no class of code")),
+    ],
+)  # fmt: skip
+def test_a_quota_file_that_cannot_be_met_is_refused_before_anything_is_predicted(cli, trained_run, pictures, tmp_path, content, says):
+    (tmp_path / "quota.csv").write_text(content)
+    result, table = predict(cli, trained_run, pictures, tmp_path / "p.csv", "--quota", tmp_path / "quota.csv")
+    assert result.code == 2
+    assert table is None
+    assert all(part in result.err for part in says), result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--quota", "color=uniform"), ("no head 'color'", "did you mean 'colour'")),
+        (("--quota", "nothere.csv"), ("nothere.csv", "no such file")),
+        (("--quota", "size=uniform", "--quota", "size=uniform"), ("size has a quota already",)),
+        (("--quota", "uniform", "--quota", "size=uniform"), ("code decides its heads", "leave one of them out")),
+        (("--quota", "uniform", "--abstain", "0.5"), ("--abstain and --quota",)),
+        (("--abstain", "1.5"), ("--abstain", "from 0 to 1", "1.5")),
+        (("--abstain", "nan"), ("--abstain", "from 0 to 1")),
+        (("--abstain", "0.5", "--submission"), ("--submission and --abstain",)),
+        (("--adjust", "nan"), ("--adjust",)),
+        (("--decode", "beam"), ("--decode", "argmax, joint, offsets", "'beam'")),
+        (("--decode", "joint"), ("not trained with `decode: joint`",)),
+    ],
+)
+def test_a_rule_that_cannot_be_followed_is_told_with_its_fix(cli, trained_run, pictures, tmp_path, options, says):
+    result, table = predict(cli, trained_run, pictures, tmp_path / "p.csv", *options)
+    assert result.code == 2
+    assert table is None
+    assert all(part in result.err for part in says), result.err
+
+
+def test_logit_adjustment_favours_the_classes_that_training_saw_less_of(cli, trained_run, pictures, tmp_path):
+    run = described(trained_run, tmp_path / "run", class_counts={"colour": [80, 15, 5], "size": [50, 50]})
+    _, plain = predict(cli, run, pictures, tmp_path / "plain.csv")
+    result, table = predict(cli, run, pictures, tmp_path / "p.csv", "--adjust", 1)
+    assert result.code == 0, result.err
+    expected = probabilities(plain, "colour") / [0.8, 0.15, 0.05]
+    assert np.allclose(probabilities(table, "colour"), expected / expected.sum(axis=1, keepdims=True), atol=5e-3)
+    assert (probabilities(table, "size") == probabilities(plain, "size")).all()
+    assert (table["colour"] == "blue").sum() >= (plain["colour"] == "blue").sum()
+
+
+def test_the_decoding_that_a_run_fitted_is_followed_and_overridden(cli, trained_run, pictures, tmp_path):
+    _, plain = predict(cli, trained_run, pictures, tmp_path / "plain.csv")
+    shift = {"asked": "offsets", "used": "offsets", "offsets": {"colour": [0.0, 0.0, 90.0], "size": [0.0, 0.0]}}
+    run = described(trained_run, tmp_path / "offsets", decode=shift)
+    _, table = predict(cli, run, pictures, tmp_path / "p.csv")
+    assert (table["colour"] == "blue").all()
+    assert (table["code"] == codes_of(table)).all()
+    assert np.allclose(table["colour_confidence"], table["colour_p_blue"])
+    _, argmax = predict(cli, run, pictures, tmp_path / "argmax.csv", "--decode", "argmax")
+    assert argmax.equals(plain)
+    # Not used by itself, but at hand.
+    run = described(trained_run, tmp_path / "unused", decode={**shift, "used": "argmax", "reason": "argmax kept: worse"})
+    assert predict(cli, run, pictures, tmp_path / "q.csv")[1].equals(plain)
+    assert (predict(cli, run, pictures, tmp_path / "r.csv", "--decode", "offsets")[1]["colour"] == "blue").all()
+    several = cli("predict", run, run, pictures, "--csv", tmp_path / "s.csv", "--workers", 0, "--decode", "offsets")
+    assert several.code == 2
+    assert "2 runs are put together" in several.err
+
+
+def test_a_joint_decoder_never_says_a_combination_that_training_never_saw(cli, trained_run, pictures, tmp_path):
+    # Red and green are always small, blue always large.
+    joint = {"asked": "joint", "used": "joint", "strength": 40.0, "code_counts": [900, 0, 900, 0, 0, 900]}
+    run = described(trained_run, tmp_path / "joint", decode=joint)
+    result, table = predict(cli, run, pictures, tmp_path / "p.csv")
+    assert result.code == 0, result.err
+    assert set(table["code"]) <= {0, 2, 5}
+    assert (table["code"] == codes_of(table)).all()
+    _, fixed = predict(cli, run, pictures, tmp_path / "q.csv", "--quota", "size=uniform")
+    assert fixed["size"].value_counts().tolist() == [40, 40]
+    assert set(fixed["code"]) <= {0, 2, 5}
+
+
+@pytest.mark.parametrize("kind", ["joint", "offsets"])
+def test_a_task_names_its_decoding_and_the_run_keeps_what_came_of_it(cli, squares, tmp_path, kind):
+    trained = cli("train", squares / "squares.task.yaml", "--out", tmp_path / "run", "--workers", 0, "--freeze", "--set", f"decode={kind}")
+    assert trained.code == 0, trained.err
+    decode = json.loads((tmp_path / "run" / "model" / "model.json").read_text())["decode"]
+    assert decode["asked"] == kind
+    assert "macro-F1 of code" in decode["reason"]
+    assert (decode["used"] == kind) == (decode["fitted_f1"] >= decode["argmax_f1"])
+    assert ("argmax kept" in trained.err) == (decode["used"] == "argmax")
+    assert predict(cli, tmp_path / "run", squares / "images", tmp_path / "p.csv", "--decode", kind)[0].code == 0
+
+
+def test_a_joint_decoding_without_a_code_is_refused(cli, squares, tmp_path):
+    task = (squares / "squares.task.yaml").read_text()
+    (squares / "squares.task.yaml").write_text("\n".join(line for line in task.splitlines() if not line.startswith(("combine", "submission"))))
+    result = cli("train", squares / "squares.task.yaml", "--out", tmp_path / "run", "--set", "decode=joint")
+    assert result.code == 2
+    assert "needs the task to have a `combine:`" in result.err
+
+
+def test_without_validation_rows_nothing_is_calibrated_and_argmax_is_kept(squares):
+    from attrcls.runs.fitting import fit_answers
+    from attrcls.runs.prepare import check_labels, prepare_data
+    from attrcls.task import load_plan
+
+    plan = load_plan(str(squares / "squares.task.yaml"), overrides=["decode=offsets"])
+    train = prepare_data(plan, []).manifest.of_split("train")
+    fitted = fit_answers(None, train, plan)
+    assert fitted.temperatures == {"colour": 1.0, "size": 1.0}
+    assert (fitted.decode.used, fitted.decode.reason) == ("argmax", "argmax kept: no validation row to fit offsets on")
+    assert "confidences are not calibrated" in "".join(check_labels(train, heads=["colour", "size"]))
+
+
+def test_evaluate_tells_calibration_and_risk_and_counts_what_abstained_as_unanswered(cli, trained_run, shared_squares, tmp_path):
+    def evaluate(name, *options):
+        result = cli("evaluate", trained_run, shared_squares / "labels.csv", "--json", tmp_path / name, "--workers", 0, *options)
+        assert result.code == 0, result.err
+        return result, json.loads((tmp_path / name).read_text())
+
+    plain, every = evaluate("all.json")
+    assert "risk: how often" in plain.out and "answered:" not in plain.out
+    colour = every["certainty"]["colour"]
+    assert colour["answered"] == 1
+    assert colour["risks"][0] == {
+        "answered": 1.0,
+        "threshold": pytest.approx(colour["risks"][0]["threshold"]),
+        "risk": pytest.approx(1 - every["scores"]["colour/top1"][0]),
+    }
+    least = colour["risks"][-1]["threshold"]
+    told, some = evaluate("some.json", "--abstain", least)
+    assert "answered: colour" in told.out
+    answered = some["certainty"]["colour"]["answered"]
+    assert answered == pytest.approx(colour["risks"][-1]["answered"])
+    assert 0 < answered < 1
+    # The accuracy of the rest, and certainty still of all rows.
+    assert some["scores"]["colour/top1"][0] == pytest.approx(1 - colour["risks"][-1]["risk"], abs=1e-6)
+    assert some["certainty"]["colour"]["calibration_error"] == colour["calibration_error"]
+    table = cli("predict", trained_run, shared_squares / "labels.csv", "--csv", tmp_path / "p.csv", "--abstain", least, "--workers", 0)
+    assert table.code == 0
+    frame = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
+    assert (frame["colour"] != "").mean() == pytest.approx(answered)
+    kept = frame[frame["code"] != ""]
+    right = (kept["colour"] == kept["colour_input"]) & (kept["size"] == kept["Size"])
+    assert some["scores"]["code/top1"][0] == pytest.approx(right.mean(), abs=1e-6)
+
+
+def test_evaluate_refuses_the_same_rules_as_predict(cli, trained_run, shared_squares):
+    refused = cli("evaluate", trained_run, shared_squares / "labels.csv", "--abstain", 2)
+    assert refused.code == 2
+    assert "--abstain: expected a confidence from 0 to 1" in refused.err
+
+
+def test_the_report_shows_reliability_before_and_after_and_the_risk_at_a_few_coverages(cli, trained_run, tmp_path):
+    out = tmp_path / "report.html"
+    assert cli("report", trained_run, "--out", out).code == 0
+    page = out.read_text()
+    assert 'id="certainty"' in page
+    assert "cross-fitted" in page and "ECE after" in page
+    assert page.count('aria-label="Accuracy over confidence of') == page.count('aria-label="Accuracy over the share of rows') == 2
+    assert "the task asks for argmax" in page
