@@ -158,7 +158,8 @@ def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | Non
     if not fitting:
         return None
     manifest, problems = build_manifest(fitting, dict.fromkeys(fitting, source), on_error="skip")
-    splits = _known_splits(manifest, [each.run for each in models])
+    # Of a model without its run nobody knows what it learned from.
+    splits = _known_splits(manifest, [model.run, *(each.run for each in models if (each.run / "splits.csv").is_file())])
     if split is None and len(models) > 1 and not (splits != "train").any():
         raise UserError(
             f"{source}: every row here trained one of these {len(models)} models, so scores would flatter them; "

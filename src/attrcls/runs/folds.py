@@ -82,7 +82,7 @@ def run_folds(
         pixels = chosen_cache(cache, cache_size, start_engine(device=device, precision=precision))
         folders = [data] if isinstance(data, str | Path) else data
         parts = prepare_folds(plan, folders, folds=folds, on_error=on_error, limit=limit, cache=pixels)
-        config = _config(plan, parts, decisions=decisions, limit=limit)
+        config = _config(plan, parts, decisions=decisions, limit=limit, cache=cache)
         # Without it nothing was trained yet.
         goes_on = resume and bool(before) and (folder.path / "config.yaml").exists()
         if goes_on:
@@ -124,12 +124,14 @@ def _ends_in_status(folder: RunFolder, part: Prepared) -> Any:
         raise
 
 
-def _config(plan: Plan, parts: Sequence[Prepared], *, decisions: str | Path | None, limit: int | None) -> dict[str, Any]:
+def _config(plan: Plan, parts: Sequence[Prepared], *, decisions: str | Path | None, limit: int | None, cache: str | Path | None) -> dict[str, Any]:
     """What a resume must find again; decisions are carried out once here, so that a file that does not fit is told of before anything is written."""
     carried = [decide_labels(part, Path(decisions), heads=list(plan.task.heads), limited=limit is not None) for part in parts] if decisions else []
     whole = parts[0].manifest.with_columns(split=_fold_table(plan, parts)["fold"])
     told = {"file": carried[0].file, "digest": carried[0].digest} if carried else None
-    return {**specs_of(plan), "run": {"folds": len(parts), "limit": limit, "manifest": manifest_digest(whole), "decisions": told}}
+    run = {"folds": len(parts), "limit": limit, "manifest": manifest_digest(whole), "decisions": told}
+    # Unlike a folder it changes what augmentation draws.
+    return {**specs_of(plan), "run": {**run, **({"cache": "device"} if cache == "device" else {})}}
 
 
 def _fold_table(plan: Plan, parts: Sequence[Prepared]) -> pd.DataFrame:

@@ -108,16 +108,8 @@ def run_predict(
     joined = joined_cluster(ray, workers=workers, gpu=runtime.fabric.device.type == "cuda") if ray else contextlib.nullcontext()
     with joined as cluster:
         predictions, kept = predict_rows(
-            models,
-            asked,
-            runtime=runtime,
-            batch_size=batch_size,
-            workers=workers,
-            resume=resume,
-            started=started,
-            cluster=cluster,
-            views=views,
-        )
+            models, asked, runtime=runtime, batch_size=batch_size, workers=workers, resume=resume, started=started, cluster=cluster, views=views,
+        )  # fmt: skip
     answers = answer(models, predictions, rules)
     classes, combiner = heads_of(models), combiner_of(models)
     fallen_back: list[str] = []
