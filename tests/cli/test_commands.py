@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-COMMANDS = ["demo", "train", "pretrain", "predict", "export", "evaluate", "report", "data", "list", "config", "schema", "card", "sample"]
+COMMANDS = ["demo", "train", "pretrain", "predict", "ensemble", "export", "evaluate", "report", "data", "list", "config", "schema", "card", "sample"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

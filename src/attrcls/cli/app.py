@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from attrcls.cli import card, clean, config, data, demo, evaluate, export, predict, pretrain, report, sample, train
+from attrcls.cli import card, clean, config, data, demo, ensemble, evaluate, export, predict, pretrain, report, sample, train
 
 app = typer.Typer(
     name="attrcls",
@@ -22,6 +22,7 @@ app.command("pretrain")(pretrain.pretrain)
 app.command("clean-labels")(clean.clean_labels)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("ensemble")(ensemble.ensemble)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("data")(data.data)

@@ -9,6 +9,12 @@ from attrcls.report.folds import is_folds, write_folds_report
 from attrcls.runs.folder import RunFolder
 from attrcls.runs.places import recall_places
 
+# Kinds of folders that are no run to report on, and what to do.
+_WITHOUT_REPORT = {
+    "folds": "its folds are not all trained; go on with the same `attrcls train … --folds` and --resume",
+    "ensemble": "an ensemble has no report; score it with `attrcls evaluate`, or report on the runs that it was made of",
+}
+
 
 def run_report(run: str | Path, *, out: str | Path | None = None, data: str | Path | None = None) -> Path:
     """Write the report of a run, or of a training of folds, and return its path; by default `report.html` in its folder.
@@ -19,8 +25,9 @@ def run_report(run: str | Path, *, out: str | Path | None = None, data: str | Pa
     folder = Path(run)
     if is_folds(folder):
         return write_folds_report(folder, Path(out) if out else None)
-    if os.path.isdir(folder) and RunFolder(folder).read_status().get("kind") == "folds":
-        raise UserError(f"{run}: its folds are not all trained; go on with the same `attrcls train … --folds` and --resume")
+    kind = RunFolder(folder).read_status().get("kind") if os.path.isdir(folder) else None
+    if kind in _WITHOUT_REPORT:
+        raise UserError(f"{run}: {_WITHOUT_REPORT[kind]}")
     # What is wrong with the folder as a whole is told by the report itself.
     config = RunFolder(folder).read_config() if (folder / "config.yaml").is_file() else {}
     roots = recall_places(config) if data is None else dict.fromkeys(config.get("cards") or {}, Path(data))
