@@ -134,7 +134,7 @@ TABLES = ["run/splits.csv", "run/skipped.txt"]
 PLACES = ["cache/places", "cache/places/places"]
 AN_EPOCH = ["run/checkpoints/last.safetensors", "run/metrics.csv", "run/timings.csv", "run/status.json"]
 FIRST_EPOCH = ["run/status.json", "run/checkpoints", "run/checkpoints/best.safetensors", "run/model", "run/model/weights.safetensors",
-               "run/model/model.json", "run/validation.csv", *AN_EPOCH]  # fmt: skip
+               "run/model/model.json", "run/validation.csv", "run/validation.safetensors", *AN_EPOCH]  # fmt: skip
 END = ["run/model/README.md", "run/status.json"]
 COMMANDS = {
     "train": Command(
