@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy.typing as npt
 
 from attrcls.combine import Combiner
 from attrcls.data.tables import read_table
-from attrcls.errors import AttrclsError, UserError
+from attrcls.errors import UserError
+from attrcls.files import write_with
 from attrcls.inside import refuse_links_out
 from attrcls.model.description import ModelDescription, read_description
 from attrcls.prediction.members import members_of, write_members
@@ -31,7 +33,7 @@ Ints = npt.NDArray[np.int64]
 # Additions after the best one so far, none of which was better, before the search ends; and additions at most.
 PATIENCE, MOST = 10, 100
 # What an ensemble keeps of a run: enough to predict, to evaluate and to know where it came from.
-_KEPT = ("config.yaml", "splits.csv")
+_KEPT = ("config.yaml", "splits.csv", "model/README.md", "model/model.json", "model/weights.safetensors")
 
 
 @dataclass(frozen=True)
@@ -213,10 +215,6 @@ def _write(result: Ensemble, runs: Sequence[Path], *, overwrite: bool) -> None:
 
 
 def _copy(run: Path, to: Path) -> None:
-    try:
-        shutil.copytree(run / "model", to / "model")
-        for name in _KEPT:
-            if (run / name).is_file():
-                shutil.copy(run / name, to / name)
-    except OSError as error:
-        raise AttrclsError(f"could not copy {run} to {to}: {error}") from error
+    for name in _KEPT:
+        if (run / name).is_file():
+            write_with(to / name, partial(shutil.copyfile, run / name))
