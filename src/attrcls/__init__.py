@@ -10,15 +10,28 @@ Importing this package imports neither torch nor pandas; the functions do when t
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from attrcls.runs.average import run_average as average
     from attrcls.runs.clean import run_clean as clean_labels
+    from attrcls.runs.ensemble import run_ensemble as ensemble
     from attrcls.runs.evaluate import run_evaluate as evaluate
+    from attrcls.runs.folds import run_folds as train_folds
     from attrcls.runs.predict import run_predict as predict
     from attrcls.runs.pretrain import run_pretrain as pretrain
     from attrcls.runs.report import run_report as write_report
     from attrcls.runs.train import run_train as train
 
-_HOMES = {"clean_labels": "clean", "evaluate": "evaluate", "predict": "predict", "pretrain": "pretrain", "train": "train", "write_report": "report"}
-__all__ = ["clean_labels", "evaluate", "predict", "pretrain", "train", "write_report"]
+_HOMES = {
+    "average": "average",
+    "clean_labels": "clean",
+    "ensemble": "ensemble",
+    "evaluate": "evaluate",
+    "predict": "predict",
+    "pretrain": "pretrain",
+    "train": "train",
+    "train_folds": "folds",
+    "write_report": "report",
+}
+__all__ = ["average", "clean_labels", "ensemble", "evaluate", "predict", "pretrain", "train", "train_folds", "write_report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,23 @@ import pandas as pd
 import pytest
 import yaml
 
-COMMANDS = ["demo", "train", "pretrain", "predict", "ensemble", "export", "evaluate", "report", "data", "list", "config", "schema", "card", "sample"]
+COMMANDS = [
+    "demo",
+    "train",
+    "pretrain",
+    "predict",
+    "ensemble",
+    "average",
+    "export",
+    "evaluate",
+    "report",
+    "data",
+    "list",
+    "config",
+    "schema",
+    "card",
+    "sample",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -255,7 +271,7 @@ def test_the_python_api_does_what_the_commands_do(squares, tmp_path):
     assert write_report(run).is_file()
     import attrcls
 
-    assert attrcls.__all__ == ["clean_labels", "evaluate", "predict", "train", "write_report"]
+    assert attrcls.__all__ == ["average", "clean_labels", "ensemble", "evaluate", "predict", "train", "train_folds", "write_report"]
     assert all(callable(getattr(attrcls, name)) for name in attrcls.__all__)
 
 

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from attrcls.cli import card, clean, config, data, demo, ensemble, evaluate, export, predict, pretrain, report, sample, train
+from attrcls.cli import average, card, clean, config, data, demo, ensemble, evaluate, export, predict, pretrain, report, sample, train
 
 app = typer.Typer(
     name="attrcls",
@@ -23,6 +23,7 @@ app.command("clean-labels")(clean.clean_labels)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("ensemble")(ensemble.ensemble)
+app.command("average")(average.average)
 app.command("export")(export.export)
 app.command("report")(report.report)
 app.command("data")(data.data)

@@ -1,0 +1,121 @@
+"""`average` through the real command line, on the trained run and copies of it whose weights were changed."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from attrcls.prediction.models import load_models
+from attrcls.runs.average import mean_weights
+from attrcls.runs.batches import labelled_batches
+from attrcls.runs.prepare import prepare_data
+from attrcls.task import load_plan
+
+WEIGHTS = "model/weights.safetensors"
+
+
+@pytest.fixture
+def copies(trained_run, tmp_path):
+    """Two runs: the trained one, and one whose weights all were changed a little, its BatchNorm statistics a lot."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        shutil.copytree(trained_run, folder)
+    weights, generator = load_file(second / WEIGHTS), torch.Generator().manual_seed(0)
+    changed = {
+        key: value * 3 if "running" in key else value + 0.002 * torch.randn(value.shape, generator=generator) if value.is_floating_point() else value
+        for key, value in weights.items()
+    }
+    save_file(changed, second / WEIGHTS)
+    return first, second
+
+
+def average(cli, *options, data, code=0):
+    result = cli("average", *options, "--data", data, "--workers", 0, "--device", "cpu")
+    assert result.code == code, result.err
+    return result
+
+
+def test_the_average_is_a_run_with_mean_weights_and_statistics_of_its_own(cli, copies, shared_squares, tmp_path):
+    out = tmp_path / "soup"
+    result = average(cli, *copies, "--out", out, "--precision", "32", data=shared_squares)
+    first, second, made = (load_file(folder / WEIGHTS) for folder in (*copies, out))
+    for key, value in made.items():
+        if value.is_floating_point() and "running" not in key:
+            assert torch.allclose(value, (first[key] + second[key]) / 2, atol=1e-6), key
+    means, variances = first_statistics(out, shared_squares)
+    assert torch.allclose(made["trunk.bn1.running_mean"], means, atol=1e-4)
+    assert torch.allclose(made["trunk.bn1.running_var"], variances, rtol=1e-3)
+    assert "average (2)" in result.out
+    table = pd.read_csv(out / "validation.csv")
+    assert len(table) == 12
+    right = (table["colour"] == table["colour_given"]).mean()
+    assert json.loads((out / "model" / "model.json").read_text())["scores"]["colour/top1"] == pytest.approx(right)
+    assert json.loads((out / "status.json").read_text())["averaged"] == ["first", "second"]
+    assert cli("report", out).code == 0
+    assert cli("predict", out, shared_squares / "images" / "p00_0.jpg", "--csv", tmp_path / "out.csv", "--device", "cpu").code == 0
+    assert "--overwrite" in average(cli, *copies, "--out", out, data=shared_squares, code=2).err
+
+
+def first_statistics(run, squares):
+    """Mean and variance of what comes into a run's first BatchNorm from the train rows, by hand: each batch's, and their mean."""
+    plan = load_plan(str(squares / "squares.task.yaml"))
+    train = labelled_batches(prepare_data(plan, [squares]).manifest.of_split("train"), plan, plan.task, workers=0)
+    network = load_models([run])[0].network
+    with torch.no_grad():
+        seen = [network.trunk.conv1(network.normalised(batch.images)) for batch in train.epoch(0)]
+    return torch.stack([each.mean((0, 2, 3)) for each in seen]).mean(0), torch.stack([each.var((0, 2, 3)) for each in seen]).mean(0)
+
+
+def test_the_average_of_a_run_with_itself_predicts_what_it_does(cli, trained_run, shared_squares, tmp_path):
+    average(cli, trained_run, trained_run, "--out", tmp_path / "soup", data=shared_squares)
+    # Statistics that do not differ stay.
+    before, after = load_file(trained_run / WEIGHTS), load_file(tmp_path / "soup" / WEIGHTS)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert pd.read_csv(tmp_path / "soup" / "validation.csv").equals(pd.read_csv(trained_run / "validation.csv"))
+
+
+def test_greedy_leaves_out_a_run_that_spoils_the_soup(cli, copies, shared_squares, tmp_path):
+    first, bad = copies
+    weights = load_file(bad / WEIGHTS)
+    generator = torch.Generator().manual_seed(1)
+    spoiled = {key: torch.randn(value.shape, generator=generator) * 5 if "head" in key else value for key, value in weights.items()}
+    save_file(spoiled, bad / WEIGHTS)
+    for run, score in ((first, 0.9), (bad, 0.1)):
+        model = json.loads((run / "model" / "model.json").read_text())
+        (run / "model" / "model.json").write_text(json.dumps({**model, "scores": {**model["scores"], "mean/f1": score}}))
+    everything = average(cli, first, bad, "--out", tmp_path / "all", data=shared_squares)
+    assert "the average is worse than the best run alone" in everything.err
+    greedy = average(cli, first, bad, "--out", tmp_path / "greedy", "--greedy", data=shared_squares)
+    assert "average (1)" in greedy.out and "left out" in greedy.out
+
+
+def test_runs_that_have_no_common_average_are_refused(cli, copies, shared_squares, tmp_path):
+    first, second = copies
+    out = ("--out", tmp_path / "soup")
+    assert "two runs or more" in average(cli, first, *out, data=shared_squares, code=2).err
+    assert "lies in it" in average(cli, first, second, "--out", first, "--overwrite", data=shared_squares, code=2).err
+    assert (first / WEIGHTS).exists()
+    assert "rows of" in average(cli, first, second, *out, data=empty_table(shared_squares, tmp_path), code=2).err
+    table = pd.read_csv(second / "splits.csv")
+    table.assign(split=table["split"].map({"train": "val", "val": "train"})).to_csv(second / "splits.csv", index=False)
+    assert "other splits" in average(cli, first, second, *out, data=shared_squares, code=2).err
+    model = json.loads((second / "model" / "model.json").read_text())
+    (second / "model" / "model.json").write_text(json.dumps({**model, "image": {**model["image"], "px": 64}}))
+    assert "another image" in average(cli, first, second, *out, data=shared_squares, code=2).err
+    assert not (tmp_path / "soup").exists()
+
+
+def empty_table(squares, folder):
+    """The data folder with half of its rows."""
+    shutil.copytree(squares, folder / "half")
+    pd.read_csv(squares / "labels.csv").iloc[:40].to_csv(folder / "half" / "labels.csv", index=False)
+    return folder / "half"
+
+
+def test_counters_are_not_averaged():
+    states = [{"weight": torch.tensor([1.0, 2.0]), "batches": torch.tensor(3)}, {"weight": torch.tensor([3.0, 5.0]), "batches": torch.tensor(8)}]
+    mixed = mean_weights(states)
+    assert mixed["weight"].tolist() == [2.0, 3.5] and mixed["batches"].item() == 3
