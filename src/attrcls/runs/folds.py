@@ -4,7 +4,7 @@ Each fold is an ordinary run directory whose validation rows are the fold's; the
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ def run_folds(
 
 
 @contextlib.contextmanager
-def _ends_in_status(folder: RunFolder, part: Prepared) -> Any:
+def _ends_in_status(folder: RunFolder, part: Prepared) -> Iterator[None]:
     """However the folds end, `status.json` says so."""
     try:
         status = folder.read_status()

@@ -87,7 +87,10 @@ def prepare_folds(
     prepared = []
     for fold in range(folds):
         part = manifest.with_columns(split=manifest.frame["split"].where(numbers != fold, "val"))
-        warnings = [*([told] if told else []), *check_labels(part, heads=list(plan.task.heads))]
+        try:
+            warnings = [*([told] if told else []), *check_labels(part, heads=list(plan.task.heads))]
+        except UserError as error:
+            raise UserError(f"--folds {folds}: without fold {fold + 1}, {error}") from error
         prepared.append(Prepared(part, roots, problems, warnings))
     return prepared
 
