@@ -17,6 +17,14 @@ def train(cli, folder, out, *options, folds=2):
     return cli("train", folder / "squares.task.yaml", "--out", out, "--folds", folds, *QUICK, *options)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_model_cards():
+    """Their intervals are bootstrapped, which takes longer than these trainings; no test here reads them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("attrcls.runs.train.write_model_card", lambda run: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folded(few_squares, tmp_path_factory):
     from attrcls.runs.folds import run_folds
