@@ -21,12 +21,13 @@ from attrcls.data.prefetch import on_device
 from attrcls.data.tables import read_table
 from attrcls.engine import Engine, advise_on_memory, place, precision_of, start_engine
 from attrcls.errors import UserError
-from attrcls.model.description import describe_model, jsonable, library_versions
+from attrcls.model.description import ModelDescription, describe_model, jsonable, library_versions
 from attrcls.model.network import Network
 from attrcls.prediction.models import TrainedModel, load_models
 from attrcls.report import write_model_card
 from attrcls.runs.batches import labelled_batches
-from attrcls.runs.epochs import is_better
+from attrcls.runs.epochs import is_better, smaller_is_better
+from attrcls.runs.fitting import fit_answers
 from attrcls.runs.folder import RunFolder, open_run_folder
 from attrcls.runs.places import recall_places, remember_places
 from attrcls.runs.resume import manifest_digest, specs_of
@@ -128,10 +129,11 @@ def run_average(
         row = validation.row(plan.task)
         folder.clear()
         names = [paths[each].resolve().name for each in chosen]
-        _write(folder, kitchen, network, validation, row, fallback=models[0].description.fallback, names=names, began=began)
-    best = max((score for score in alone if score is not None), default=None)
+        _write(folder, kitchen, network, validation, row, first=models[0].description, names=names, began=began)
+    known = [score for score in alone if score is not None]
+    best = (min if smaller_is_better(monitor) else max)(known) if known else None
     warnings = []
-    if best is not None and row[monitor] < best and not monitor.endswith("loss"):
+    if best is not None and is_better(monitor, best, row[monitor]):
         warnings.append(
             f"the average is worse than the best run alone ({row[monitor]:.3f} and {best:.3f}): weights average well where runs start from the "
             "same trained weights and end near each other; try --greedy, or `attrcls ensemble`"
@@ -161,7 +163,7 @@ def _greedy(taste: Callable[[Sequence[int]], tuple[Network, Validation]], alone:
         return taste(chosen)[1].row(task).get(task.monitor, float("nan"))
 
     known = [score([each]) if value is None else value for each, value in enumerate(alone)]
-    order = sorted(range(len(known)), key=lambda each: known[each] if task.monitor.endswith("loss") else -known[each])
+    order = sorted(range(len(known)), key=lambda each: known[each] if smaller_is_better(task.monitor) else -known[each])
     chosen, best = [order[0]], score([order[0]])
     for each in order[1:]:
         tried = score([*chosen, each])
@@ -237,7 +239,7 @@ def _manifest_of(run: Path, plan: Plan, data: Path | None) -> Manifest:
 
 
 def _write(
-    folder: RunFolder, kitchen: _Kitchen, network: Network, validation: Validation, row: Mapping[str, float], *, fallback: Mapping[str, int],
+    folder: RunFolder, kitchen: _Kitchen, network: Network, validation: Validation, row: Mapping[str, float], *, first: ModelDescription,
     names: Sequence[str], began: datetime,
 ) -> None:  # fmt: skip
     """A whole run directory but for checkpoints: there is nothing to resume."""
@@ -256,10 +258,15 @@ def _write(
     folder.write_table("splits.csv", split_table(manifest, plan))
     folder.write_table("metrics.csv", pd.DataFrame([{"epoch": 0, "train_loss": float("nan"), **row}]))
     scores = jsonable({key: value for key, value in row.items() if "/" in key})
-    description = describe_model(plan, fallback=fallback, precision=precision, epoch=0, scores=scores)
+    fitted = fit_answers(validation, manifest.of_split("train"), plan)
+    # The train rows are as in the table, and the runs' own counts are of cleaned labels, where they were cleaned.
+    description = describe_model(
+        plan, fallback=first.fallback, precision=precision, epoch=0, scores=scores, temperatures=fitted.temperatures,
+        class_counts=first.class_counts, decode=fitted.decode,
+    )  # fmt: skip
     save_model(network, description.model_dump(mode="json"), folder.model)
-    folder.write_table("validation.csv", validation.table())
-    folder.write_probabilities(validation.scored.probabilities)
+    folder.write_table("validation.csv", validation.table(fitted.confidence))
+    folder.write_probabilities(fitted.calibrated(validation.scored.probabilities))
     write_model_card(folder.path)
     seconds = round((datetime.now(UTC) - began).total_seconds(), 1)
     finished = datetime.now(UTC).isoformat(timespec="seconds")

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from attrcls.answers.calibration import tempered
 from attrcls.data.cache import PixelCache
 from attrcls.data.device_cache import DeviceCache
 from attrcls.data.loader import LabelledBatches
@@ -260,8 +259,7 @@ def _write_model(run: TrainRun, row: Mapping[str, Any], validation: Validation |
     save_model(run.state.scored_network, description.model_dump(mode="json"), run.folder.model)
     if validation:
         run.folder.write_table("validation.csv", validation.table(fitted.confidence))
-        calibrated = {head: tempered(values, fitted.temperatures.get(head, 1.0)) for head, values in validation.scored.probabilities.items()}
-        run.folder.write_probabilities(calibrated)
+        run.folder.write_probabilities(fitted.calibrated(validation.scored.probabilities))
 
 
 def _should_stop_early(run: TrainRun) -> bool:

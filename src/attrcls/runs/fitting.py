@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from attrcls.answers.calibration import FloatArray, cross_tempered, fit_temperature, group_folds
+from attrcls.answers.calibration import FloatArray, Probabilities, cross_tempered, fit_temperature, group_folds, tempered
 from attrcls.answers.decoding import count_codes
 from attrcls.answers.fitting import Choice, choose_decoder
 from attrcls.combine import IntArray, combiner_for
@@ -26,6 +26,10 @@ class Fitted:
     temperatures: Mapping[str, float]
     decode: DecodeSpec
     confidence: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def calibrated(self, probabilities: Mapping[str, Probabilities]) -> dict[str, Probabilities]:
+        """The network's probabilities per head under its temperature."""
+        return {head: tempered(values, self.temperatures.get(head, 1.0)) for head, values in probabilities.items()}
 
 
 def fit_answers(validation: Validation | None, train: Manifest, plan: Plan) -> Fitted:
