@@ -30,6 +30,7 @@ from attrcls.model.network import build_network
 from attrcls.prediction.models import load_models
 from attrcls.prediction.runtime import ENGINES, start_runtime
 from attrcls.runs.predict import run_predict
+from attrcls.sections import DecodeSpec
 from attrcls.task import load_plan
 from attrcls.training.checkpoint import save_model
 
@@ -74,7 +75,9 @@ def make_run(run: Path, *, task: str, trunk: str) -> None:
     """A run as training leaves it, with random weights."""
     plan = load_plan(task, changes={"trunk.name": trunk, "image.px": PX})
     network, _ = build_network(plan.task, {head: [1] * len(spec.classes) for head, spec in plan.heads.items()}, weights="none")
-    description = describe_model(plan, fallback=dict.fromkeys(plan.heads, 0), precision="", epoch=1, scores={})
+    description = describe_model(
+        plan, fallback=dict.fromkeys(plan.heads, 0), precision="", epoch=1, scores={}, temperatures={}, class_counts={}, decode=DecodeSpec()
+    )
     save_model(network, description.model_dump(mode="json"), run / "model")
 
 

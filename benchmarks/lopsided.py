@@ -46,7 +46,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 BUDGETS: dict[str, dict[str, Any]] = {"frozen": {"trunk.freeze": True}, "full": {}}
 # What a prediction may be told beside.
-DECISIONS: dict[str, dict[str, Any]] = {"argmax": {}, "adjusted": {"adjust": 1.0}, "quota": {"quota": "uniform"}}
+DECISIONS: dict[str, dict[str, Any]] = {"argmax": {}, "adjusted": {"adjust": 1.0}, "quota": {"quota": ["age_band=uniform"]}}
 
 
 def run_cell(recipe: str, seed: int, *, budget: str, data: Path, weights: str, precision: str, runs: Path) -> None:
