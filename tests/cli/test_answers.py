@@ -216,10 +216,11 @@ def test_a_rule_that_cannot_be_followed_is_told_with_its_fix(cli, trained_run, p
 
 
 def test_logit_adjustment_favours_the_classes_that_training_saw_less_of(cli, trained_run, pictures, tmp_path):
-    run = described(trained_run, tmp_path / "run", class_counts={"colour": [80, 15, 5], "size": [50, 50]})
+    run = described(trained_run, tmp_path / "run", class_counts={"colour": [80, 15, 5], "size": [50, 50]}, balanced=["size"])
     _, plain = predict(cli, run, pictures, tmp_path / "plain.csv")
     result, table = predict(cli, run, pictures, tmp_path / "p.csv", "--adjust", 1)
     assert result.code == 0, result.err
+    assert "classes of size equally often already" in result.err
     expected = probabilities(plain, "colour") / [0.8, 0.15, 0.05]
     assert np.allclose(probabilities(table, "colour"), expected / expected.sum(axis=1, keepdims=True), atol=5e-3)
     assert (probabilities(table, "size") == probabilities(plain, "size")).all()

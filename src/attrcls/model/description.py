@@ -36,7 +36,8 @@ class ModelDescription(Spec):
     """Everything but the weights. `fallback` is the train split's most frequent class per head, and code.
 
     `temperatures` calibrate each head's probabilities (1 where none is named), and `decode` says how classes are chosen of them.
-    `class_counts` are the train split's labelled rows per class and head. Older runs have none of the three.
+    `class_counts` are the train split's labelled rows per class and head, and `balanced` the heads whose classes were drawn equally often
+    all the same. Older runs have none of these.
     """
 
     format_version: int = FORMAT_VERSION
@@ -56,6 +57,7 @@ class ModelDescription(Spec):
     versions: dict[str, str]
     temperatures: dict[str, Annotated[float, Field(gt=0)]] = {}
     class_counts: dict[str, list[Annotated[int, Field(ge=0)]]] = {}
+    balanced: list[str] = []
     decode: DecodeSpec = DecodeSpec()
 
     @property
@@ -95,6 +97,7 @@ def describe_model(
         versions=library_versions(),
         temperatures=dict(temperatures),
         class_counts={head: list(counts) for head, counts in class_counts.items()},
+        balanced=list(plan.task.balance.heads) if plan.task.balance else [],
         decode=decode,
     )
 

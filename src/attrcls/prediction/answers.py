@@ -71,6 +71,9 @@ def check_rules(
     quotas = read_quotas(quota, classes=heads_of(models), combiner=combiner_of(models))
     check_rows(quotas, rows)
     decoder, warnings = _decoder(descriptions, decode, combiner_of(models))
+    balanced = dict.fromkeys(head for description in descriptions for head in description.balanced)
+    if adjust and balanced:
+        warnings.append(f"--adjust: training drew the classes of {', '.join(balanced)} equally often already (balance); they are adjusted twice")
     return AnswerRules(decoder, adjust, quotas, abstain, warnings)
 
 

@@ -58,7 +58,7 @@ def _dots(axes: Axes, certainty: Certainty, *, colour: str) -> None:
 
 
 def _unit_axes(figure: Figure, across: str, up: str) -> Axes:
-    axes = figure.add_axes((0.13, 0.15, 0.83, 0.8))
+    axes = figure.add_axes((0.18, 0.15, 0.78, 0.8))
     axes.patch.set_visible(False)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
