@@ -246,6 +246,24 @@ def test_the_decoding_that_a_run_fitted_is_followed_and_overridden(cli, trained_
     assert "2 runs are put together" in several.err
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"class_counts": {"colour": [1, 2]}}, "class_counts.colour: expected a number for each of 3 classes, found 2"),
+        ({"decode": {"offsets": {"shape": [1.0]}}}, "decode.offsets.shape"),
+        ({"decode": {"asked": "joint", "used": "joint", "code_counts": [1, 2, 3]}}, "decode.code_counts: expected 6 numbers or none, found 3"),
+        ({"temperatures": {"colour": 0}}, "temperatures.colour"),
+        ({"decode": {"used": "luck"}}, "decode.used"),
+        ({"decode": {"asked": "joint", "used": "joint"}}, "had nothing to fit it on"),
+    ],
+)
+def test_a_model_file_whose_numbers_do_not_fit_its_classes_is_refused(cli, trained_run, pictures, tmp_path, changes, says):
+    result = cli("predict", described(trained_run, tmp_path / "run", **changes), pictures, "--csv", tmp_path / "p.csv")
+    assert result.code == 2
+    assert says in result.err
+    assert "model.json" in result.err or "--decode" in result.err
+
+
 def test_a_joint_decoder_never_says_a_combination_that_training_never_saw(cli, trained_run, pictures, tmp_path):
     # Red and green are always small, blue always large.
     joint = {"asked": "joint", "used": "joint", "strength": 40.0, "code_counts": [900, 0, 900, 0, 0, 900]}

@@ -56,7 +56,7 @@ def test_the_report_lies_in_the_run_by_default_and_elsewhere_if_asked(make_run, 
 def test_the_page_tells_its_sections_in_order(make_run):
     page = outline(write_report(make_run()))
     ids = [attributes["id"] for tag, attributes in page.tags if tag == "h2"]
-    assert ids == ["data", "curves", "heads", "code", "slices", "errors", "trained", "next"]
+    assert ids == ["data", "curves", "heads", "code", "slices", "certainty", "errors", "trained", "next"]
 
 
 def test_the_headline_says_what_it_was_measured_on(make_run):

@@ -66,6 +66,17 @@ class ModelDescription(Spec):
         return Combiner(self.combine.name, tuple(self.combine.order), tuple(self.combine.radices)) if self.combine else None
 
 
+def misfit(description: ModelDescription) -> str | None:
+    """What of the counts and of the decoding does not fit the classes, in words; None where all does, as in what training writes."""
+    for what, table in (("class_counts", description.class_counts), ("decode.offsets", description.decode.offsets)):
+        for head, numbers in table.items():
+            classes = description.attributes[head].classes if head in description.attributes else []
+            if len(numbers) != len(classes):
+                return f"{what}.{head}: expected a number for each of {len(classes)} classes, found {len(numbers)}"
+    counts, codes = len(description.decode.code_counts), description.combiner.size if description.combiner else 0
+    return f"decode.code_counts: expected {codes} numbers or none, found {counts}" if counts not in (0, codes) else None
+
+
 def describe_model(
     plan: Plan, *, fallback: Mapping[str, int], precision: str, epoch: int, scores: Mapping[str, float | None],
     temperatures: Mapping[str, float], class_counts: Mapping[str, Sequence[int]], decode: DecodeSpec,

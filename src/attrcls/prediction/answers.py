@@ -149,7 +149,7 @@ def _decoder(descriptions: Sequence[ModelDescription], wanted: str | None, combi
         if wanted:
             raise UserError(f"--decode {wanted}: it was fitted on one run's probabilities, and {len(descriptions)} runs are put together; use argmax")
         return Decoder(), [f"decode: {kind} was fitted on one run's probabilities; several runs together are decoded by argmax"]
-    if decode.asked != kind or not (decode.code_counts if kind == "joint" else decode.offsets):
+    if decode.asked != kind or not (decode.code_counts and combiner if kind == "joint" else decode.offsets):
         raise UserError(f"--decode {kind}: this run was not trained with `decode: {kind}`, or had nothing to fit it on ({decode.reason or 'argmax'})")
     if kind == "joint":
         assert combiner is not None

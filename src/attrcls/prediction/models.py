@@ -8,7 +8,7 @@ from pathlib import Path
 from attrcls.combine import Combiner
 from attrcls.errors import UserError
 from attrcls.inside import refuse_links_out
-from attrcls.model.description import ModelDescription, build_described, read_description
+from attrcls.model.description import ModelDescription, build_described, misfit, read_description
 from attrcls.model.network import Network
 from attrcls.prediction.members import members_of
 from attrcls.tensors import fill, load_tensors, pack_tensors, unpack_tensors
@@ -96,4 +96,6 @@ def _load_model(run: Path, weight: float) -> TrainedModel:
     except RuntimeError as error:
         fault = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
         raise UserError(f"{folder}: weights.safetensors does not fit model.json ({fault}); the files belong to different runs") from error
+    if found := misfit(description):
+        raise UserError(f"{folder / 'model.json'}: damaged: {found}; put back the file that the run wrote")
     return TrainedModel(run, description, network, weight)
