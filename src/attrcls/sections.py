@@ -124,6 +124,17 @@ class MixSpec(Spec):
         return self
 
 
+class RsgSpec(Spec):
+    """Samples of one head's rare classes (those with fewer train rows than the mean class) made before a ResNet's last stage, in training."""
+
+    head: str
+    deferred: Annotated[float, Field(ge=0, le=1)] = Field(default=0.5, description="share of the epochs before the first samples are made")
+    centres: Annotated[int, Field(ge=1, le=1000)] = Field(default=15, description="centres of each class")
+    strength: Annotated[float, Field(gt=0, le=10)] = Field(
+        default=1.0, description="how many samples are made, 1: as many as there are frequent ones"
+    )
+
+
 class HoldBackSpec(Spec):
     """What is held back for validation where a card gives no validation rows."""
 

@@ -24,6 +24,7 @@ from attrcls.sections import (
     ImageSpec,
     MixSpec,
     OptimiserSpec,
+    RsgSpec,
     ScheduleSpec,
     Seed,
     Share,
@@ -35,6 +36,8 @@ from attrcls.spec import Found, Spec, find_spec, parse_assignment, parse_spec, r
 # What a trunk can be pretrained on beside an attribute: by how many quarter turns a picture was turned to the left (Gidaris et al. 2018).
 ROTATION = "rotation"
 ROTATIONS = AttributeSpec(classes=["upright", "left", "upside_down", "right"])
+# torchvision's models of this kind, which have a stage called layer4.
+RESNETS = ("resnet", "resnext", "wide_resnet")
 
 
 def _as_card_use(value: object) -> object:
@@ -73,6 +76,7 @@ class Task(Spec):
     unlabelled: Annotated[UnlabelledSpec | None, BeforeValidator(_as_unlabelled, json_schema_input_type=str | UnlabelledSpec | None)] = Field(
         default=None, description="learn from rows without a label: a method (uda, fixmatch, freematch), or a mapping with the choices made"
     )
+    rsg: RsgSpec | None = Field(default=None, description="make samples of a head's rare classes, in training of a ResNet")
     optimiser: OptimiserSpec = OptimiserSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     epochs: Count = 8
@@ -133,6 +137,17 @@ class Task(Spec):
             )
         if self.mix and self.unlabelled and self.unlabelled.tsa:
             raise ValueError("unlabelled.tsa: asks how well each label is known, and with mix: a picture has two; leave one of them out")
+        if self.rsg:
+            if self.rsg.head not in self.heads:
+                raise ValueError(f"rsg.head: no head {self.rsg.head!r}{suggest(self.rsg.head, self.heads)} (heads: {', '.join(self.heads)})")
+            if self.trunk.freeze:
+                raise ValueError("rsg: makes samples inside a trunk that learns, found trunk.freeze; leave one of them out")
+            if self.mix:
+                raise ValueError("rsg: makes samples of one class, found `mix`, which makes pictures of two; leave one of them out")
+            if self.unlabelled:
+                raise ValueError("rsg: makes samples of labelled pictures, found `unlabelled`, whose pictures have no label; leave one of them out")
+            if not self.trunk.name.startswith(RESNETS):
+                raise ValueError(f"rsg: needs a ResNet (resnet…, resnext…, wide_resnet…), found trunk.name {self.trunk.name}; leave it out")
         if "code" in self.submission.values() and not self.combine:
             raise ValueError("submission: 'code' needs the task to have a `combine:`")
         return self

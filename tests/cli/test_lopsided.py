@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.torch import load_file
 
 from attrcls.data.tables import read_table
 
@@ -82,3 +83,19 @@ def test_ordinal_heads_are_trained_judged_by_their_distance_and_predict(cli, few
     by_hand = (table["given"].map(order.index) - table["colour"].map(order.index)).abs().mean()
     assert json.loads((tmp_path / "scores.json").read_text())["scores"]["colour/mae"][0] == pytest.approx(by_hand)
     assert "classes off on average" in evaluated.out
+
+
+def test_samples_of_rare_classes_are_made_in_training_and_leave_no_trace_in_the_model(cli, squares, tmp_path):
+    table = pd.read_csv(squares / "labels.csv", dtype=str)
+    table.loc[table.index[table["colour"] == "blue"][6:], "colour"] = ""
+    table.to_csv(squares / "labels.csv", index=False)
+    run = tmp_path / "run"
+    options = settings("rsg.head=colour", "rsg.deferred=0.5", "heads.colour.loss=ldam", "batch_size=24", "image.px=48")
+    trained = cli("train", squares / "squares.task.yaml", "--out", run, "--workers", 0, "--epochs", 2, *options)
+    assert trained.code == 0, trained.err
+    kept, left = (load_file(run / place) for place in ("checkpoints/last.safetensors", "model/weights.safetensors"))
+    moved = kept["network.rare_samples.centres"].abs().amax(dim=(1, 2))
+    assert (moved > 0).all()
+    assert not [key for key in left if "rare" in key]
+    predicted = cli("predict", run, squares / "images", "--csv", tmp_path / "out.csv", "--workers", 0)
+    assert predicted.code == 0, predicted.err

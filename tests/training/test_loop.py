@@ -3,7 +3,7 @@ import torch
 
 from attrcls.engine import start_engine
 from attrcls.errors import AttrclsError, UserError
-from attrcls.model.network import build_network
+from attrcls.model.network import add_rare_samples, build_network
 from attrcls.task import Plan, load_plan
 from attrcls.training.balancing import build_balancer
 from attrcls.training.checkpoint import load_checkpoint, save_checkpoint
@@ -36,6 +36,7 @@ def make_state(shared_squares, *overrides: str) -> tuple[Plan, TrainState]:
     torch.manual_seed(0)
     network, _ = build_network(plan.task, {"colour": [9, 3, 1], "size": [1, 1]}, weights="none")
     network.to(memory_format=torch.channels_last)
+    add_rare_samples(network, plan.task, {"colour": [9, 3, 1], "size": [1, 1]})
     ema = build_ema(network, plan.task.ema) if plan.task.ema else None
     balancer = build_balancer(plan.task.loss_balance, list(plan.task.heads), torch.device("cpu"))
     optimiser = build_optimiser(network, plan.task.optimiser, beside=balancer.parameters if balancer else ())
@@ -107,6 +108,7 @@ def test_the_same_seed_gives_the_same_weights_also_with_dropout(shared_squares):
         ["ema=0.9", "heads.colour.dropout=0.3"],
         ["schedule.name=cosine", "optimiser.clip_norm=1.0"],
         ["heads.colour.loss=ldam", "heads.colour.loss_options.deferred=0.5", "loss_balance=uncertainty"],
+        ["rsg.head=colour", "rsg.deferred=0.5"],
         ["loss_balance=famo", "heads.colour.dropout=0.3"],
     ],
 )

@@ -57,6 +57,7 @@ def cleaning_task(task: Task, *, full: bool, heads: Mapping[str, object]) -> Tas
             "balance": None,
             "loss_balance": "fixed",
             "mix": None,
+            "rsg": None,
             "ema": None,
             "combine": None,
             "submission": {},

@@ -11,10 +11,14 @@ from torch import Tensor, nn
 from attrcls.model.fused import fused
 from attrcls.model.heads import Head, build_head
 from attrcls.model.losses import LossContext
+from attrcls.model.rsg import Made, RareSamples, build_rare_samples
 from attrcls.model.trunk import build_trunk
 from attrcls.sections import ImageSpec
 from attrcls.task import Task
 from attrcls.types import Batch
+
+# Beside the heads' names, none of which is blank.
+MADE = ""
 
 
 class Network(nn.Module):
@@ -25,6 +29,9 @@ class Network(nn.Module):
         self.trunk = trunk
         # A prefix, because an attribute may be called `type` or `train`, which a module may not.
         self.head_modules = nn.ModuleDict({f"head_{name}": head for name, head in heads.items()})
+        # In training alone: what makes samples of rare classes of this head.
+        self.rare_samples: RareSamples | None = None
+        self.rare_head: str | None = None
         self.freeze_trunk = False
         self.freeze_bn = False
         # In units of a byte, so that one multiply and one add normalise a uint8 picture. Not saved: the task says them.
@@ -39,11 +46,39 @@ class Network(nn.Module):
         """The heads by attribute."""
         return {name.removeprefix("head_"): cast("Head", head) for name, head in self.head_modules.items()}
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """uint8 `(batch, 3, px, px)` RGB, or float `(batch, features)`, to float32 logits `(batch, classes)` per head."""
+    def forward(self, images: Tensor, rare_targets: Tensor | None = None, rare_present: Tensor | None = None) -> dict[str, Tensor]:
+        """uint8 `(batch, 3, px, px)` RGB, or float `(batch, features)`, to float32 logits `(batch, classes)` per head.
+
+        With the labels of `rare_head`, in training, samples are made as well; under `MADE`, which no head is called, is then what they
+        add to the loss, a scalar.
+        """
+        if rare_targets is not None and rare_present is not None and self.rare_samples is not None and not self.freeze_trunk:
+            return self._with_made(images, rare_targets, rare_present)
         features = self.extract(images) if images.dtype == torch.uint8 else images
         with torch.autocast(features.device.type, enabled=False):
             return {name: head(features) for name, head in self.heads.items()}
+
+    def _with_made(self, images: Tensor, targets: Tensor, present: Tensor) -> dict[str, Tensor]:
+        assert self.rare_samples is not None
+        assert self.rare_head is not None
+        made: list[Made] = []
+
+        def add(_: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+            with torch.autocast(images.device.type, enabled=False):
+                made.append(self.rare_samples(inputs[0], targets, present))  # type: ignore[misc]
+            return torch.cat([inputs[0], made[0].maps.to(inputs[0].dtype)])
+
+        stage = cast("nn.Module", self.trunk.layer4).register_forward_pre_hook(add)
+        try:
+            features = self.extract(images)
+        finally:
+            stage.remove()
+        own, of_made, head = features[: len(images)], features[len(images) :], self.heads[self.rare_head]
+        with torch.autocast(features.device.type, enabled=False):
+            logits = {name: each(own) for name, each in self.heads.items()}
+            # As if the mean were over both, but that the pictures' own part stays what it is.
+            total = head.loss(head(of_made), made[0].targets).sum() / (present.sum() + len(of_made)).clamp(min=1)
+        return {**logits, MADE: total + made[0].loss}
 
     def extract(self, images: Tensor) -> Tensor:
         """uint8 `(batch, 3, px, px)` to float32 features `(batch, features)`."""
@@ -73,8 +108,8 @@ class Network(nn.Module):
 
     def start_epoch(self, epoch: int) -> None:
         """Tell every head that an epoch, counted from 0, begins."""
-        for head in self.heads.values():
-            head.start_epoch(epoch)
+        for each in (*self.heads.values(), *([self.rare_samples] if self.rare_samples is not None else ())):
+            each.start_epoch(epoch)
 
     def set_trunk_frozen(self, frozen: bool) -> None:
         """Freeze the trunk or let it learn."""
@@ -105,6 +140,18 @@ def build_network(task: Task, class_counts: Mapping[str, Sequence[int]], *, weig
     network = Network(trunk.module, heads, mean=image.mean, std=image.std)
     network.freeze_bn = task.trunk.freeze_bn
     return network, trunk.loaded
+
+
+def add_rare_samples(network: Network, task: Task, class_counts: Mapping[str, Sequence[int]]) -> None:
+    """Give a network, for training, what the task's `rsg` asks for, if it does.
+
+    Raises:
+        UserError: no class of the head is rare.
+    """
+    if task.rsg:
+        counts = torch.tensor(class_counts[task.rsg.head])
+        network.rare_samples = build_rare_samples(network.trunk, counts, task.rsg, epochs=task.epochs)
+        network.rare_head = task.rsg.head
 
 
 def count_labelled(batch: Batch) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from attrcls.data.manifest import Manifest, OnError
 from attrcls.engine import Engine, notice_lost_processes, of_first, one_first, place, precision_of, seed_everything, share_of, start_engine
 from attrcls.errors import AttrclsError, UserError
 from attrcls.model.description import library_versions
-from attrcls.model.network import Network, build_network
+from attrcls.model.network import Network, add_rare_samples, build_network
 from attrcls.report import write_model_card
 from attrcls.runs.balance import TrainBalance, balance_train
 from attrcls.runs.batches import batch_bytes, chosen_cache, frozen_batches, kept_views, labelled_batches
@@ -82,6 +82,8 @@ def run_train(
         if resume and of_first(fabric, folder.read_status).get("state") == "finished":
             check_same_specs(folder, specs_of(plan))
             return folder.path
+        if compiled and plan.task.rsg:
+            raise UserError("--compile: a trunk in which rsg makes samples is another one at every batch; leave one of them out")
         if compiled:
             check_compiling(fabric.device)
         pixels = chosen_cache(cache, cache_size, fabric)
@@ -189,7 +191,9 @@ def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping
 def _build_state(plan: Plan, prepared: Prepared, fabric: Engine, *, weights: str) -> tuple[TrainState, str]:
     seed_everything(plan.task.seed)
     train = prepared.manifest.of_split("train")
-    network, loaded = build_network(plan.task, {head: train.class_counts(head).tolist() for head in plan.task.heads}, weights=weights)
+    counts = {head: train.class_counts(head).tolist() for head in plan.task.heads}
+    network, loaded = build_network(plan.task, counts, weights=weights)
+    add_rare_samples(network, plan.task, counts)
     place(network, fabric)
     ema = build_ema(network, plan.task.ema, frozen_trunk=plan.task.trunk.freeze) if plan.task.ema else None
     balancer = build_balancer(plan.task.loss_balance, list(plan.task.heads), fabric.device)

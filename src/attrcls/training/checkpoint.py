@@ -93,8 +93,9 @@ def _shared_with_average(state: TrainState) -> dict[str, str]:
 
 
 def save_model(network: torch.nn.Module, description: Mapping[str, Any], folder: Path) -> None:
-    """`weights.safetensors` and `model.json`: all that prediction needs."""
-    save_tensors(network.state_dict(), folder / "weights.safetensors", metadata={})
+    """`weights.safetensors` and `model.json`: all that prediction needs, and nothing that only training does."""
+    tensors = {key: value for key, value in network.state_dict().items() if not key.startswith("rare_samples.")}
+    save_tensors(tensors, folder / "weights.safetensors", metadata={})
     write_json(folder / "model.json", dict(description))
 
 

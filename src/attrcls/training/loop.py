@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 from attrcls.data.prefetch import on_device
 from attrcls.engine import Engine, set_up, share_of, summed
 from attrcls.errors import AttrclsError, UserError
-from attrcls.model.network import Network, count_labelled, masked_losses
+from attrcls.model.network import MADE, Network, count_labelled, masked_losses
 from attrcls.task import Task
 from attrcls.training.annealing import annealed
 from attrcls.training.balancing import Balancer, Balancing
@@ -83,7 +83,7 @@ def fit(state: TrainState, labelled: EpochBatches, unlabelled: TwoViewBatches | 
     spec = task.unlabelled if unlabelled else None
     consistency = Consistency(spec, weights=weights, running=state.running, fabric=fabric) if spec else None
     state.network.set_trunk_frozen(task.trunk.freeze)
-    network, optimiser = set_up(state.network, state.optimiser, fabric, some_rest=state.epoch < task.trunk.freeze_epochs)
+    network, optimiser = set_up(state.network, state.optimiser, fabric, some_rest=state.epoch < task.trunk.freeze_epochs or bool(task.rsg))
     while state.epoch < task.epochs:
         epoch = state.epoch
         state.network.set_trunk_frozen(task.trunk.freeze or epoch < task.trunk.freeze_epochs)
@@ -99,7 +99,7 @@ def fit(state: TrainState, labelled: EpochBatches, unlabelled: TwoViewBatches | 
             updates = (index + 1) % task.optimiser.accumulate == 0 or index + 1 == labelled.steps_per_epoch
             step = epoch * labelled.steps_per_epoch + index
             with fabric.no_backward_sync(network, enabled=not updates):
-                logits, weak, strong = _forward(network, batch, pictures)
+                logits, weak, strong, made_loss = _forward(network, batch, pictures, rare_head=task.rsg.head if task.rsg else None)
                 done = step / (task.epochs * labelled.steps_per_epoch)
                 taught = annealed(batch, state.network.heads, logits, spec.tsa if spec else None, done=done)
                 counts = summed(count_labelled(taught), fabric)
@@ -114,9 +114,11 @@ def fit(state: TrainState, labelled: EpochBatches, unlabelled: TwoViewBatches | 
                     wanted = {head: ~present for head, present in pictures.present.items()}
                     extra, agreements = consistency(state.network.heads, weak, strong, wanted, step=step)
                     total = total + extra
+                # Not reported: it has nothing to do with the loss on validation rows.
+                made_share = weights[task.rsg.head] * made_loss / share.processes if task.rsg and made_loss is not None else 0
                 if total.requires_grad:
                     # Gradients are averaged over the processes, and what each adds to the whole batch's mean is to be summed.
-                    fabric.backward(total / (parts / share.processes))
+                    fabric.backward((total + made_share) / (parts / share.processes))
             if updates:
                 if task.optimiser.clip_norm:
                     fabric.clip_gradients(network, optimiser, max_norm=task.optimiser.clip_norm, error_if_nonfinite=False)
@@ -168,12 +170,15 @@ def _pairs(
     return zip(batches, on_device(unlabelled.epoch(epoch, share, steps=labelled.steps_per_epoch), fabric.device), strict=True)
 
 
-def _forward(network: Any, batch: Batch, pictures: Batch | None) -> list[dict[str, torch.Tensor]]:
+def _forward(
+    network: Any, batch: Batch, pictures: Batch | None, *, rare_head: str | None
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], dict[str, torch.Tensor], torch.Tensor | None]:
     """The logits of the labelled batch, and of the weak and strong views of `pictures`, all seen together: BatchNorm's statistics of a
-    batch are of all of them, as in FixMatch."""
+    batch are of all of them, as in FixMatch. Last, what samples that are made of `rare_head` add to the loss, if any are."""
     seen = [batch.images] if pictures is None or pictures.strong is None else [batch.images, pictures.images, pictures.strong]
+    labels = (batch.targets[rare_head], batch.present[rare_head]) if rare_head else ()
     try:
-        logits: dict[str, torch.Tensor] = network(torch.cat(seen) if len(seen) > 1 else batch.images)
+        logits: dict[str, torch.Tensor] = network(torch.cat(seen) if len(seen) > 1 else batch.images, *labels)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -181,8 +186,10 @@ def _forward(network: Any, batch: Batch, pictures: Batch | None) -> list[dict[st
             "a batch of one picture this small (of several processes, one's share) is not enough for the trunk's BatchNorm; "
             "use --batch-size 2 or more for each process, a larger image.px, or --freeze"
         ) from error
+    made = logits.pop(MADE, None)
     parts = {head: torch.split(values, [len(each) for each in seen]) for head, values in logits.items()}
-    return [{head: values[place] for head, values in parts.items()} if place < len(seen) else {} for place in range(3)]
+    own, weak, strong = ({head: values[place] for head, values in parts.items()} if place < len(seen) else {} for place in range(3))
+    return own, weak, strong, made
 
 
 def _share_statistics(state: TrainState, fabric: Engine) -> None:

@@ -24,7 +24,10 @@ def build_optimiser(network: Network, spec: OptimiserSpec, *, beside: Sequence[n
     groups: list[dict[str, Any]] = []
     if beside:
         groups.append({"name": "beside", "params": list(beside), "lr": spec.lr, "top_lr": spec.lr, "weight_decay": 0.0})
-    for name, module, rate in (("trunk", network.trunk, spec.trunk_lr or spec.lr), ("heads", network.head_modules, spec.lr)):
+    modules: list[tuple[str, nn.Module, float]] = [("trunk", network.trunk, spec.trunk_lr or spec.lr), ("heads", network.head_modules, spec.lr)]
+    if network.rare_samples is not None:
+        modules.insert(1, ("rare samples", network.rare_samples, spec.lr))
+    for name, module, rate in modules:
         for decays in (True, False):
             parameters = [p for p in module.parameters() if (p.ndim > 1) == decays]
             decay = spec.weight_decay if decays else 0.0
