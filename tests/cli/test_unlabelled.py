@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from conftest import draw_square, draw_squares
 
+from attrcls.runs.unlabelled import parted_workers
+from attrcls.task import load_plan
 from attrcls.tensors import load_tensors
 
 # A trunk that is quick to start.
@@ -82,6 +84,12 @@ def test_workers_and_a_cache_change_no_bit(cli, blanks, tmp_path):
     for name, more in (("cached", ("--cache", tmp_path / "pixels")), ("again", ("--cache", tmp_path / "pixels", "--workers", 2))):
         assert train(cli, blanks, tmp_path / name, *options, *more).code == 0
         assert (tmp_path / name / "metrics.csv").read_bytes() == (tmp_path / "plain" / "metrics.csv").read_bytes()
+
+
+def test_worker_processes_are_parted_by_how_much_each_kind_of_batch_decodes(few_squares):
+    task = load_plan(str(few_squares / "squares.task.yaml"), overrides=["unlabelled={ratio: 1.5}"]).task
+    assert [parted_workers(task, workers) for workers in (0, 1, 4, 8)] == [(0, 0), (1, 1), (1, 3), (2, 6)]
+    assert parted_workers(task.model_copy(update={"unlabelled": None}), 4) == (4, 0)
 
 
 def test_pictures_kept_on_the_device_need_a_recipe_that_it_knows(cli, blanks, tmp_path):
