@@ -113,7 +113,7 @@ def test_rows_that_could_not_be_read_are_told_from_those_that_abstained(cli, tra
     result, table = predict(cli, trained_run, tmp_path / "in.csv", tmp_path / "p.csv", "--abstain", 1)
     assert result.code == 3
     assert table["status"].tolist() == ["abstained"] * 6 + ["missing"]
-    assert "7 rows, 1 without" in result.out
+    assert "7 rows, 1 without a prediction of their own, 6 with a cell left blank below 1" in result.out
     result, table = predict(cli, trained_run, tmp_path / "in.csv", tmp_path / "q.csv", "--quota", "size=uniform")
     assert result.code == 3
     assert table["size"].value_counts().to_dict() == {"small": 3, "large": 3, "": 1}

@@ -72,7 +72,8 @@ def predict(
         if len(predicted.table) > SHOWN_ROWS:
             err.print(f"… {count(len(predicted.table) - SHOWN_ROWS, 'more row')}; write them all with --csv OUT.csv")
     else:
-        out.print(f"{csv}: {count(len(predicted.table), 'row')}, {predicted.failed:,} without a prediction of their own")
+        abstained = "" if abstain is None else f", {predicted.abstained:,} with a cell left blank below {abstain:g}"
+        out.print(f"{csv}: {count(len(predicted.table), 'row')}, {predicted.failed:,} without a prediction of their own{abstained}")
     err.print(f"engine: {predicted.ran_on}")
     for text in predicted.warnings:
         warn(text)

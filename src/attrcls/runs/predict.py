@@ -14,7 +14,7 @@ from attrcls.data.tables import check_table_name, write_table
 from attrcls.engine import advise_on_memory
 from attrcls.errors import UserError
 from attrcls.features.cache import default_cache
-from attrcls.prediction.answers import READ, answer, check_rules
+from attrcls.prediction.answers import ABSTAINED, READ, answer, check_rules
 from attrcls.prediction.images import Predictions, Runner, predict_images
 from attrcls.prediction.inputs import PredictInput, read_input
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
@@ -45,6 +45,11 @@ class Predicted:
     def failed(self) -> int:
         """How many rows could not be read; those that abstained are done."""
         return sum(status not in READ for status in self.predictions.status)
+
+    @property
+    def abstained(self) -> int:
+        """How many rows have a cell left blank for want of certainty."""
+        return self.predictions.status.count(ABSTAINED)
 
 
 def run_predict(
