@@ -241,9 +241,28 @@ def test_the_decoding_that_a_run_fitted_is_followed_and_overridden(cli, trained_
     run = described(trained_run, tmp_path / "unused", decode={**shift, "used": "argmax", "reason": "argmax kept: worse"})
     assert predict(cli, run, pictures, tmp_path / "q.csv")[1].equals(plain)
     assert (predict(cli, run, pictures, tmp_path / "r.csv", "--decode", "offsets")[1]["colour"] == "blue").all()
-    several = cli("predict", run, run, pictures, "--csv", tmp_path / "s.csv", "--workers", 0, "--decode", "offsets")
-    assert several.code == 2
-    assert "2 runs are put together" in several.err
+
+
+def test_several_runs_are_decoded_by_the_mean_of_what_they_fitted_where_most_use_it(cli, trained_run, pictures, tmp_path):
+    def run(name, blue, used="offsets"):
+        offsets = {"colour": [0.0, 0.0, blue], "size": [0.0, 0.0]}
+        return described(trained_run, tmp_path / name, decode={"asked": "offsets", "used": used, "offsets": offsets})
+
+    def predicted(*runs):
+        result = cli("predict", *runs, pictures, "--csv", tmp_path / "p.csv", "--workers", 0)
+        return result, pd.read_csv(tmp_path / "p.csv")["colour"] if result.code == 0 else None
+
+    up, down, unused = run("up", 90.0), run("down", -30.0), run("unused", 90.0, used="argmax")
+    assert (predicted(up, down)[1] == "blue").all()
+    assert not (predicted(up, down, run("further", -90.0))[1] == "blue").any()
+    assert predicted(up, unused)[1].equals(predicted(trained_run)[1])
+    # Another never fitted anything.
+    result, table = predicted(up, run("down again", -30.0), trained_run)
+    assert "not all of these 3 runs were trained with `decode: offsets`" in result.err
+    assert table.equals(predicted(trained_run)[1])
+    refused = cli("predict", up, trained_run, pictures, "--csv", tmp_path / "s.csv", "--workers", 0, "--decode", "offsets")
+    assert refused.code == 2
+    assert "a run of these was not trained with `decode: offsets`" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -137,21 +137,25 @@ def _counts(models: Sequence[TrainedModel], head: str) -> list[int]:
 
 
 def _decoder(descriptions: Sequence[ModelDescription], wanted: str | None, combiner: Combiner | None) -> tuple[Decoder, list[str]]:
-    """What the run fitted, what was asked for instead, or argmax; with what there is to say of it."""
+    """What the run fitted, what was asked for instead, or argmax; with what there is to say of it. Of several runs the means."""
     kinds = ("argmax", "joint", "offsets")
     if wanted is not None and wanted not in kinds:
         raise UserError(f"--decode: expected one of {', '.join(kinds)}, found {wanted!r}")
-    decode = descriptions[0].decode
-    kind = wanted or decode.used
+    fitted = [description.decode for description in descriptions]
+    # Several runs were each fitted apart, and told themselves whether that is better than argmax: the most of them decide.
+    kind = wanted or max(kinds, key=lambda each: sum(decode.used == each for decode in fitted))
     if kind == "argmax":
         return Decoder(), []
-    if len(descriptions) > 1:
-        if wanted:
-            raise UserError(f"--decode {wanted}: it was fitted on one run's probabilities, and {len(descriptions)} runs are put together; use argmax")
-        return Decoder(), [f"decode: {kind} was fitted on one run's probabilities; several runs together are decoded by argmax"]
-    if decode.asked != kind or not (decode.code_counts and combiner if kind == "joint" else decode.offsets):
-        raise UserError(f"--decode {kind}: this run was not trained with `decode: {kind}`, or had nothing to fit it on ({decode.reason or 'argmax'})")
+    for decode in fitted:
+        if decode.asked == kind and (decode.code_counts if kind == "joint" else decode.offsets):
+            continue
+        if wanted or len(fitted) == 1:
+            who = "this run was" if len(fitted) == 1 else "a run of these was"
+            raise UserError(f"--decode {kind}: {who} not trained with `decode: {kind}`, or had nothing to fit it on ({decode.reason or 'argmax'})")
+        return Decoder(), [f"decode: not all of these {len(fitted)} runs were trained with `decode: {kind}`; together they are decoded by argmax"]
     if kind == "joint":
         assert combiner is not None
-        return Decoder("joint", strength=decode.strength, log_ratios=log_ratios(decode.code_counts, combiner)), []
-    return Decoder("offsets", offsets={head: np.array(values) for head, values in decode.offsets.items()}), []
+        counts = np.sum([decode.code_counts for decode in fitted], axis=0)
+        return Decoder("joint", strength=float(np.mean([decode.strength for decode in fitted])), log_ratios=log_ratios(counts, combiner)), []
+    heads = {head for decode in fitted for head in decode.offsets}
+    return Decoder("offsets", offsets={head: np.mean([each.offsets[head] for each in fitted if head in each.offsets], axis=0) for head in heads}), []
