@@ -271,7 +271,7 @@ def test_the_python_api_does_what_the_commands_do(squares, tmp_path):
     assert write_report(run).is_file()
     import attrcls
 
-    assert attrcls.__all__ == ["average", "clean_labels", "ensemble", "evaluate", "predict", "train", "train_folds", "write_report"]
+    assert attrcls.__all__ == ["average", "clean_labels", "ensemble", "evaluate", "predict", "pretrain", "train", "train_folds", "write_report"]
     assert all(callable(getattr(attrcls, name)) for name in attrcls.__all__)
 
 

@@ -7,8 +7,9 @@ import torch
 
 from attrcls.engine import start_engine
 from attrcls.errors import UserError
-from attrcls.model.heads import Head
-from attrcls.sections import UnlabelledSpec
+from attrcls.model.heads import Head, build_head
+from attrcls.model.losses import LossContext
+from attrcls.sections import HeadSpec, UnlabelledSpec
 from attrcls.training.annealing import annealed, signal_bound
 from attrcls.training.consistency import CONSISTENCY, Consistency, check_unlabelled, first_means, fixmatch, free_thresholds, moved_means, uda
 from attrcls.types import Batch
@@ -21,7 +22,7 @@ FIXED = torch.tensor([0.8, 0.8])
 
 @pytest.fixture
 def heads() -> dict[str, Head]:
-    return {head: Head(features=4, classes=2, hidden=None, dropout=0.0, loss=lambda logits, targets: logits[:, 0]) for head in ("a", "b")}
+    return {head: build_head(HeadSpec(), features=4, context=LossContext(torch.tensor([1, 1]))) for head in ("a", "b")}
 
 
 def make(spec: UnlabelledSpec, running=None, weights=None) -> Consistency:

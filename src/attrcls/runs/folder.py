@@ -85,7 +85,7 @@ class RunFolder:
             status = json.loads(file.read_text(encoding="utf-8"))
             found = status.get("format_version")
         except (OSError, ValueError, AttributeError) as error:
-            raise UserError(f"{file}: damaged: expected the JSON that `attrcls train` writes") from error
+            raise UserError(f"{file}: damaged: expected the JSON that `attrcls train` writes; put the file back, or train again") from error
         if found != RUN_FORMAT_VERSION:
             raise UserError(f"{file}: expected format version {RUN_FORMAT_VERSION}, found {found}; use the attrcls that wrote it")
         return dict(status)
