@@ -32,6 +32,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "fixmatch": {"unlabelled": {"method": "fixmatch"}},
     "freematch": {"unlabelled": {"method": "freematch"}},
     "uda-ratio3": {"unlabelled": {"method": "uda", "ratio": 3}},
+    # Smoothed labels keep a head from being sure, and so from using most pictures.
+    "supervised-sharp": {f"heads.{HEAD}.label_smoothing": 0},
+    "uda-sharp": {f"heads.{HEAD}.label_smoothing": 0, "unlabelled": {"method": "uda", "confidence": 0.5}},
+    "fixmatch-sharp": {f"heads.{HEAD}.label_smoothing": 0, "unlabelled": {"method": "fixmatch", "confidence": 0.7}},
 }
 BUDGETS: dict[str, dict[str, Any]] = {"frozen": {"trunk.freeze": True, "epochs": 40}, "full": {"epochs": 40}}
 
