@@ -8,7 +8,7 @@ import numpy as np
 
 from attrcls.answers.calibration import Certainty
 from attrcls.report.certainty import HeadCertainty
-from attrcls.report.svg import GRID, MUTED, SERIES, draw_svg
+from attrcls.report.svg import MUTED, SERIES, draw_svg, quiet_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,13 +59,7 @@ def _dots(axes: Axes, certainty: Certainty, *, colour: str) -> None:
 
 def _unit_axes(figure: Figure, across: str, up: str) -> Axes:
     axes = figure.add_axes((0.18, 0.15, 0.78, 0.8))
-    axes.patch.set_visible(False)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(GRID)
-    axes.grid(axis="y", color=GRID, linewidth=1)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelcolor=MUTED, labelsize=11, pad=5)
+    quiet_axes(axes)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.set_xlabel(across, color=MUTED, fontsize=11)
     axes.set_ylabel(up, color=MUTED, fontsize=11)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrcls.data.balance_facts import HeadDraws
 from attrcls.report.datafacts import LabelCounts
 from attrcls.report.numbers import Curves
-from attrcls.report.svg import ACCENT, GRID, INK, MUTED, ON_ACCENT, SERIES, draw_svg, pixel_axes, shorten, text_px
+from attrcls.report.svg import ACCENT, GRID, INK, MUTED, ON_ACCENT, SERIES, draw_svg, pixel_axes, quiet_axes, shorten, text_px
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,13 +142,7 @@ def _write(axes: Axes, x: float, y: float, text: str, *, color: str, ha: str = "
 def _frame(axes: Axes, epochs: Sequence[int]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.patch.set_visible(False)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color(GRID)
-    axes.grid(axis="y", color=GRID, linewidth=1)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelcolor=MUTED, labelsize=11, pad=5)
+    quiet_axes(axes)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
     margin = max(0.3, 0.03 * (max(epochs) - min(epochs)))

@@ -98,3 +98,14 @@ def _restyle_value(key: str, value: str, *, name: str) -> str:
     if key == "d":
         return re.sub(r"\s*\n\s*", " ", value).strip()
     return re.sub(r"(url\(#|^#)", rf"\g<1>{name}-", value)
+
+
+def quiet_axes(axes: Axes) -> None:
+    """Nothing but a line below and a faint grid across, so that what is drawn stands out."""
+    axes.patch.set_visible(False)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(GRID)
+    axes.grid(axis="y", color=GRID, linewidth=1)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelcolor=MUTED, labelsize=11, pad=5)
