@@ -1,11 +1,12 @@
 """What losses, drawing, adjusting and quotas do for scarce classes: age bands, lopsided in training and uniform in the test set.
 
-    python benchmarks/lopsided.py --data PACKS/age5 --weights FILE [--budget frozen|full] [--cells plain,focal,…] [--seeds 0,1,2]
+    python benchmarks/lopsided.py --data PACKS/age5 --weights FILE [--budget frozen|small|full] [--cells plain,focal,…] [--seeds 0,1,2]
 
 A cell is a recipe and a seed: one training, then its test predictions as they are, adjusted for the training counts, and under a
 uniform quota. Each has a file of its own in `results/lopsided`, so that the benchmark goes on where it was stopped; delete a file
-to run its cell anew. `frozen` screens heads on kept features, `full` trains everything. Recipes are chosen by the validation
-rows' mean recall over the bands, which is their top-1 were they uniform as the test rows are; test figures are looked at once.
+to run its cell anew. `frozen` screens heads on kept features, `small` trains everything at 64 px, `full` at the task's 128 px.
+Recipes are chosen by the validation rows' mean recall over the bands, which is their top-1 were they uniform as the test rows
+are; test figures are looked at once.
 """
 
 import argparse
@@ -48,7 +49,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "ldam-drw": {**loss("ldam"), f"heads.{HEAD}.label_smoothing": 0},
     "ldam-rsg": {**loss("ldam"), f"heads.{HEAD}.label_smoothing": 0, "rsg": {"head": HEAD}},
 }
-BUDGETS: dict[str, dict[str, Any]] = {"frozen": {"trunk.freeze": True}, "full": {}}
+BUDGETS: dict[str, dict[str, Any]] = {"frozen": {"trunk.freeze": True}, "small": {"image.px": 64}, "full": {}}
 # What a prediction may be told beside.
 DECISIONS: dict[str, dict[str, Any]] = {"argmax": {}, "adjusted": {"adjust": 1.0}, "quota": {"quota": ["age_band=uniform"]}}
 
@@ -116,7 +117,7 @@ def main() -> None:
     work = Path(tempfile.gettempdir()) / "attrcls-lopsided"
     parser.add_argument("--runs", type=Path, default=work / "runs", help="where the runs lie, which a new cell's file finds again")
     arguments = parser.parse_args()
-    wanted = arguments.cells.split(",") if arguments.cells else [name for name in RECIPES if arguments.budget == "full" or "rsg" not in name]
+    wanted = arguments.cells.split(",") if arguments.cells else [name for name in RECIPES if arguments.budget != "frozen" or "rsg" not in name]
     if unknown := [name for name in wanted if name not in RECIPES]:
         parser.error(f"--cells: expected some of {', '.join(RECIPES)}, found {', '.join(unknown)}")
     # Features are kept for all cells, and for this benchmark alone.

@@ -1,13 +1,14 @@
 """How good the bundled tasks' defaults are: train, predict and score each pack with each seed, one JSON file per cell.
 
     python benchmarks/quality.py --data PACKS --weights FILE [--packs mask18,clothing,age5] [--seeds 0,1,2]
-        [--variants plain,cleaned,balanced,both] [--budget default|half|frozen] [--precision 32|bf16] [--untrained]
+        [--variants plain,cleaned,unlabelled,balanced,both] [--budget default|half|frozen] [--precision 32|bf16] [--untrained]
 
 PACKS holds the folders mask18, clothing and age5. `cleaned` trains on the verdicts of `clean-labels --fast`, as it gives
-them; `balanced` evens out the classes of all heads at once; `both` does one after the other. The budgets: the task's own,
-at half its picture size (a quarter of the time), and heads alone on a frozen trunk. The precision is named, so that no cell
-is held against one of another machine's. A cell that has its file is not run again, so that the benchmark can be stopped
-and gone on with; delete a file to run its cell anew. Prints mean and standard deviation at the end.
+them, `unlabelled` learns from the pictures of the dropped labels besides (UDA); `balanced` evens out the classes of all heads at
+once; `both` does one after the other. The budgets: the task's own, at half its picture size (a quarter of the time), and heads
+alone on a frozen trunk. The precision is named, so that no cell is held against one of another machine's. A cell that has its
+file is not run again, so that the benchmark can be stopped and gone on with; delete a file to run its cell anew. Prints mean
+and standard deviation at the end.
 """
 
 import argparse
@@ -29,7 +30,9 @@ RESULTS = Path(__file__).parent / "results" / "quality"
 FIGURES = {"mask18": "code macro-F1", "clothing": "garment/top1", "age5": "age_band/top1"}
 HEADS = {"mask18": "mask,gender,age", "clothing": "garment,wearer", "age5": "age_band,gender"}
 BUDGETS = {"default": [], "half": ["--set", "image.px=64"], "frozen": ["--freeze"]}
-VARIANTS = ("plain", "cleaned", "balanced", "both")
+VARIANTS = ("plain", "cleaned", "unlabelled", "balanced", "both")
+# A few labels are dropped, and so few pictures without one are shown beside the others.
+UNLABELLED = ["--set", "unlabelled={method: uda, ratio: 0.25}"]
 
 
 def main() -> None:
@@ -65,7 +68,8 @@ def run_cell(pack: str, variant: str, seed: int, *, budget: str, precision: str,
     size = BUDGETS[budget] if budget == "half" else []
     extra = ["--balance", HEADS[pack]] if variant in ("balanced", "both") else []
     cell: dict[str, object] = {"pack": pack, "seed": seed, "start": start, "variant": variant, "budget": budget}
-    if variant in ("cleaned", "both"):
+    extra += UNLABELLED if variant == "unlabelled" else []
+    if variant in ("cleaned", "unlabelled", "both"):
         clean = folder / "clean"
         attrcls("clean-labels", *given, *size, "--fast", "--out", str(clean))
         verdicts = pd.read_csv(clean / "verdicts.csv")

@@ -1,5 +1,8 @@
 """Frozen features: right views and scales, computed once, found again by content, never stale."""
 
+import copy
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +12,10 @@ from attrcls.data.images import read_image, resize_to
 from attrcls.data.loader import Draw, LabelledBatches
 from attrcls.data.manifest import build_manifest
 from attrcls.engine import place, seed_everything, start_engine
+from attrcls.features import passes
 from attrcls.features.batches import FeatureBatches, KeptFeatures, standardise
 from attrcls.features.extract import VIEWS, scales_for, trunk_features, view_features
+from attrcls.graph.build import GraphError, build_trunk_graph
 from attrcls.model.network import build_network
 from attrcls.runs.prepare import resolve_roots
 from attrcls.task import load_plan
@@ -136,6 +141,66 @@ def test_each_epoch_shows_every_row_once_in_views_that_follow_from_the_seed():
     other = torch.cat([batch.images for batch in batches.epoch(1)]).squeeze(1)
     assert torch.equal(values, again)
     assert not torch.equal(values, other)
+
+
+@pytest.fixture
+def openvino_pays(monkeypatch):
+    """As if eight pictures were enough for OpenVINO."""
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(passes, "WORTH_A_GRAPH", 1)
+
+
+def test_openvino_gives_the_features_of_torch_in_every_view_and_size_and_short_batches_too(setting, openvino_pays, monkeypatch):
+    network, manifest, image, fabric = setting
+    opened, real = [], passes.open_openvino
+    monkeypatch.setattr(passes, "open_openvino", lambda *args, shape, **options: (opened.append(shape), real(*args, shape=shape, **options))[1])
+    found = trunk_features(network, manifest, image, fabric=fabric, workers=0, batch_size=3)
+    assert opened == [(3, 3, 64, 64), (3, 3, 32, 32)]
+    monkeypatch.setattr(passes, "WORTH_A_GRAPH", 1_000_000)
+    assert passes.trunk_engine(fabric, pictures=16) == "torch"
+    expected = trunk_features(network, manifest, image, fabric=fabric, workers=0, batch_size=3)
+    torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_the_features_of_two_engines_are_kept_apart(setting, openvino_pays, tmp_path, monkeypatch):
+    assert compute(setting, tmp_path)[1] == 8
+    assert compute(setting, tmp_path)[1] == 0
+    assert compute_views(setting, cache=tmp_path)[1] == 24
+    monkeypatch.setattr(passes, "WORTH_A_GRAPH", 1_000_000)
+    assert compute(setting, tmp_path)[1] == 8
+    assert compute_views(setting, cache=tmp_path)[1] == 24
+
+
+def unwritable(network, px):
+    raise GraphError("an operator that ONNX does not have")
+
+
+def of_another_meaning(network, px):
+    other = make_other(network)
+    return build_trunk_graph(other, px=px)
+
+
+def make_other(network):
+    """The same trunk with other weights: a graph that means something else."""
+    other = copy.deepcopy(network)
+    for parameter in other.trunk.parameters():
+        parameter.data.normal_()
+    return other
+
+
+@pytest.mark.parametrize("build", [unwritable, of_another_meaning])
+def test_a_trunk_that_openvino_cannot_run_or_runs_to_other_features_is_run_by_torch(setting, openvino_pays, monkeypatch, build):
+    monkeypatch.setattr(passes, "build_trunk_graph", build)
+    found, _ = compute(setting)
+    monkeypatch.setattr(passes, "WORTH_A_GRAPH", 1_000_000)
+    assert torch.equal(found, compute(setting)[0])
+
+
+def test_openvino_runs_no_trunk_that_is_not_on_the_cpu_nor_bf16_that_the_cpu_lacks(openvino_pays, monkeypatch):
+    assert passes.trunk_engine(start_engine(device="cpu", precision="32"), pictures=8) == "openvino"
+    monkeypatch.setattr(passes, "has_native_bf16", lambda device: False)
+    assert passes.trunk_engine(start_engine(device="cpu", precision="bf16"), pictures=8) == "torch"
+    assert passes.trunk_engine(SimpleNamespace(device=torch.device("cuda")), pictures=8) == "torch"
 
 
 def test_standardised_columns_have_mean_0_and_the_length_of_512():

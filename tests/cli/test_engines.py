@@ -133,7 +133,7 @@ def test_a_damaged_graph_in_the_cache_is_made_again(trained_run, graph_cache, tm
         kept.write_bytes(good.read_bytes()[:1000])
         runtime.start_runtime(
             load_models([trained_run]), engine=engine, device="cpu", precision="32", pictures=1, batch_size=2, cache=tmp_path / "cache"
-        )
+        ).open()
         assert kept.read_bytes() == good.read_bytes()
 
 

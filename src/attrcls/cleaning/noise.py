@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from attrcls.cleaning.roles import Flags, Ints, Roles
 
@@ -133,12 +134,14 @@ def wrong_probability(evidence: Floats, wrong: Floats, *, rate: float) -> Floats
     x = (np.concatenate([wrong, evidence])[:, None] - centre) / scale
     is_wrong = np.arange(len(x)) < len(wrong)
     believed = np.full(len(evidence), rate)
-    for _ in range(_SCORE_ROUNDS):
-        weights = np.concatenate([np.full(len(wrong), rate * len(evidence) / len(wrong)), 1 - believed])
-        curve = LogisticRegression(C=1e3).fit(x, is_wrong, sample_weight=weights + 1e-9)
-        slope = min(float(curve.coef_[0, 0]), -1e-3)
-        logit = slope * x[len(wrong) :, 0] + float(curve.intercept_[0])
-        believed = 1 / (1 + np.exp(-logit))
+    # One column is too little to share out: on two cores, threads took four times as long.
+    with threadpool_limits(1, user_api="blas"):
+        for _ in range(_SCORE_ROUNDS):
+            weights = np.concatenate([np.full(len(wrong), rate * len(evidence) / len(wrong)), 1 - believed])
+            curve = LogisticRegression(C=1e3).fit(x, is_wrong, sample_weight=weights + 1e-9)
+            slope = min(float(curve.coef_[0, 0]), -1e-3)
+            logit = slope * x[len(wrong) :, 0] + float(curve.intercept_[0])
+            believed = 1 / (1 + np.exp(-logit))
     return np.asarray(believed)
 
 

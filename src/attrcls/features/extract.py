@@ -20,6 +20,7 @@ from attrcls.data.manifest import Manifest
 from attrcls.engine import Engine, precision_of
 from attrcls.errors import UserError
 from attrcls.features.cache import content_keys, kept_or_computed
+from attrcls.features.passes import open_passes, trunk_engine
 from attrcls.model.network import Network
 from attrcls.sections import ImageSpec
 from attrcls.tensors import digest_tensors
@@ -56,16 +57,18 @@ def trunk_features(
     """
     scales = scales_for(network, image.px, fabric)
     pictures = Pictures(manifest.image_paths(), manifest.boxes() if image.crop_boxes else None, image.px, image.fit)
-    file = _file(cache, network, image, fabric, looks=(VIEWS, tuple(scales)))
+    engine = trunk_engine(fabric, pictures=len(manifest) * VIEWS)
+    file = _file(cache, network, image, fabric, engine, looks=(VIEWS, tuple(scales)))
 
     def compute(rows: list[int]) -> Iterator[Tensor]:
         advance = on_start(len(rows)) if on_start else None
         loader = _loader(PictureDataset(pictures, Augmenter("none", px=image.px)), fabric, workers)
         batches = _pixels(loader, [Draw(row, (0,)) for row in rows], manifest=manifest, fabric=fabric, batch_size=batch_size, advance=advance)
-        quick = network.for_inference()
+        passes = open_passes(network, scales, engine=engine, fabric=fabric, batch_size=batch_size)
         for pixels in batches:
-            with torch.inference_mode(), fabric.autocast():
-                seen = torch.stack([_at_scales(quick, view, scales) for view in (pixels, pixels.flip(3))], dim=1)
+            sized = [_resized(pixels, px) for px in scales]
+            views = [[look(each.flip(3) if mirrored else each) for look, each in zip(passes, sized, strict=True)] for mirrored in (False, True)]
+            seen = torch.stack([torch.cat(view, dim=1) for view in views], dim=1)
             # Float16: half the memory, and as exact as what autocast gave.
             yield seen.half().cpu()
 
@@ -95,7 +98,8 @@ def view_features(
     """
     pictures = pictures_of(manifest, image)
     keys = content_keys(pictures)
-    file = _file(cache, network, image, fabric, looks=("views", views, image.px, image.resize_px, recipe if views > 1 else "none"))
+    engine = trunk_engine(fabric, pictures=len(manifest) * views)
+    file = _file(cache, network, image, fabric, engine, looks=("views", views, image.px, image.resize_px, recipe if views > 1 else "none"))
 
     def compute(rows: list[int]) -> Iterator[Tensor]:
         advance = on_start(len(rows) * views) if on_start else None
@@ -105,10 +109,9 @@ def view_features(
         draws = [Draw(row, (view, *words[row]), view) for row in rows for view in range(views)]
         # Whole rows in each batch.
         size = max(1, batch_size // views) * views
-        quick = network.for_inference()
+        (look,) = open_passes(network, (image.px,), engine=engine, fabric=fabric, batch_size=size)
         for pixels in _pixels(_loader(dataset, fabric, workers), draws, manifest=manifest, fabric=fabric, batch_size=size, advance=advance):
-            with torch.inference_mode(), fabric.autocast():
-                features = quick.extract(pixels).half().cpu()
+            features = look(pixels).half().cpu()
             yield features.view(-1, views, features.shape[1])
 
     return kept_or_computed(file, keys, compute, warn=warn).permute(1, 0, 2)
@@ -145,18 +148,20 @@ def _pixels(
             advance(len(decoded.images))
 
 
-def _at_scales(network: Network, images: Tensor, scales: Sequence[int]) -> Tensor:
-    full = scales[0]
-    sized = [images if px == full else F.interpolate(images.float(), size=(px, px), mode="area").round().byte() for px in scales]
-    return torch.cat([network.extract(each.contiguous(memory_format=torch.channels_last)) for each in sized], dim=1)
+def _resized(images: Tensor, px: int) -> Tensor:
+    """uint8 `(batch, 3, side, side)` at `px` pixels a side, by area."""
+    return images if images.shape[3] == px else F.interpolate(images.float(), size=(px, px), mode="area").round().byte()
 
 
-def _file(cache: Path | None, network: Network, image: ImageSpec, fabric: Engine, *, looks: tuple[Any, ...]) -> Path | None:
+def _file(cache: Path | None, network: Network, image: ImageSpec, fabric: Engine, engine: str, *, looks: tuple[Any, ...]) -> Path | None:
     """Where features are kept: everything but the picture that decides them is in the name."""
     if cache is None:
         return None
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((_VERSION, *looks, image.fit, image.mean, image.std, image.crop_boxes, precision_of(fabric))).encode())
+    # Features of torch keep the name that they had when there was nothing else.
+    if engine != "torch":
+        digest.update(engine.encode())
     # The module's text tells architectures of equal tensors apart.
     digest.update(str(network.trunk).encode())
     digest_tensors(digest, network.trunk.state_dict())

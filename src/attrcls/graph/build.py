@@ -20,6 +20,8 @@ from attrcls.model.network import Network
 # The lowest that torch's exporter writes: ONNX Runtime reads it since 1.14, OpenVINO since 2023.
 OPSET = 18
 INPUT = "images"
+# The output of a trunk's own graph.
+FEATURES = "features"
 
 
 class GraphError(AttrclsError):
@@ -32,24 +34,39 @@ def build_graph(network: Network, description: ModelDescription) -> bytes:
     The caller has seen to it that the packages of the extra are there. Raises:
         GraphError: the network cannot be written so.
     """
-    plain = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format).eval()
-    # Two pictures: a size of one would be taken for a constant.
-    example = torch.zeros(2, 3, description.image.px, description.image.px, dtype=torch.uint8)
     try:
-        model = _export(_Graph(plain), example, names=output_names(network))
-        _strip(model)
+        model = _export(_Graph(_plain(network)), px=description.image.px, names=output_names(network))
         for key, value in graph_metadata(description).items():
             entry = model.metadata_props.add()
             entry.key, entry.value = key, value
         return bytes(model.SerializeToString())
     except Exception as error:  # torch, onnxscript and protobuf raise kinds of their own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise GraphError(f"trunk {description.trunk} cannot be written as ONNX ({reason}); predict it with --engine torch") from error
+        raise GraphError(f"trunk {description.trunk} cannot be written as ONNX ({_reason(error)}); predict it with --engine torch") from error
+
+
+def build_trunk_graph(network: Network, *, px: int) -> bytes:
+    """The same of a network's trunk alone, for pictures of one size: `images` in, `features` out, float32 `(batch, width)`.
+
+    Raises:
+        GraphError: the trunk cannot be written so.
+    """
+    try:
+        return bytes(_export(_TrunkGraph(_plain(network)), px=px, names=[FEATURES]).SerializeToString())
+    except Exception as error:  # as above
+        raise GraphError(f"the trunk cannot be written as ONNX ({_reason(error)})") from error
 
 
 def output_names(network: Network) -> list[str]:
     """The graph's outputs, in order."""
     return [name for head in network.heads for name in (f"{head}_logits", f"{head}_probabilities")]
+
+
+def _plain(network: Network) -> Network:
+    return copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format).eval()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 class _Graph(nn.Module):
@@ -68,8 +85,21 @@ class _Graph(nn.Module):
         return tuple(outputs)
 
 
-def _export(graph: nn.Module, example: Tensor, *, names: list[str]) -> Any:
+class _TrunkGraph(nn.Module):
+    """The trunk without the heads, in float32."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return (self.network.trunk(self.network.normalised(images)).flatten(1),)
+
+
+def _export(graph: nn.Module, *, px: int, names: list[str]) -> Any:
     """torch's exporter, quietly: what it remarks on is not for whoever exports a model."""
+    # Two pictures: a size of one would be taken for a constant.
+    example = torch.zeros(2, 3, px, px, dtype=torch.uint8)
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:
@@ -85,6 +115,7 @@ def _export(graph: nn.Module, example: Tensor, *, names: list[str]) -> Any:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
     assert program is not None
+    _strip(program.model_proto)
     return program.model_proto
 
 

@@ -1,6 +1,7 @@
 """Which engine runs a prediction, in which precision: the one asked for, or the fastest that is installed for the device."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from attrcls.engine import Engine, has_native_bf16, precision_of, start_engine
 from attrcls.errors import AttrclsError, UserError
 from attrcls.graph.build import GraphError
 from attrcls.graph.extras import is_installed, require
-from attrcls.graph.sessions import Session, open_onnxruntime, open_openvino
+from attrcls.graph.sessions import FloatArray, Session, open_onnxruntime, open_openvino
 from attrcls.prediction.forward import Forward, graph_forward, probability_names, torch_forward
 from attrcls.prediction.graphs import kept_graph, new_graph
 from attrcls.prediction.models import TrainedModel
@@ -25,29 +26,61 @@ _FASTEST = {"bf16": ("openvino", "torch"), "32": ("openvino", "onnxruntime", "to
 WORTH_A_GRAPH = 2000
 
 
-@dataclass(frozen=True)
+@dataclass
 class Runtime:
-    """A `forward` for each model, on the device of `fabric`; `engine` and `precision` (`32` or `bf16`) are what they run in."""
+    """A forward for each model, on the device of `fabric`; `engine` and `precision` (`32` or `bf16`) are what they run in.
+
+    The models are opened by the first forward that is called, or by `open`: the first pictures are decoded meanwhile.
+    """
 
     engine: str
     precision: str
     fabric: Engine
-    forwards: Sequence[Forward]
-    warnings: Sequence[str] = field(default=())
+    _openers: Sequence[Callable[[], Forward]]
+    # What torch does instead, where nobody asked for this engine: what it cannot do then stops nobody.
+    _instead: Sequence[Callable[[], Forward]] = ()
+    warnings: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"{self.engine}, {self.precision}, on {self.fabric.device.type}"
+
+    @property
+    def forwards(self) -> Sequence[Forward]:
+        """One per model, in their order; calling one raises as `open`."""
+        return [functools.partial(self._run, position) for position in range(len(self._openers))]
+
+    def open(self) -> None:
+        """Make the models ready to run.
+
+        Raises:
+            AttrclsError: a model cannot be written as ONNX, or its graph not run, and the engine was named.
+        """
+        self._opened  # noqa: B018
+
+    @functools.cached_property
+    def _opened(self) -> Sequence[Forward]:
+        try:
+            return [opener() for opener in self._openers]
+        except AttrclsError as error:
+            if not self._instead:
+                raise
+            self.warnings.append(f"{error}; torch was used, not {self.engine}")
+            self.engine = "torch"
+            return [opener() for opener in self._instead]
+
+    def _run(self, position: int, images: torch.Tensor) -> dict[str, FloatArray]:
+        return self._opened[position](images)
 
 
 def start_runtime(
     models: Sequence[TrainedModel], *, engine: str, device: str, precision: str, pictures: int, batch_size: int, cache: Path
 ) -> Runtime:
-    """Make models ready to run: `engine` is torch, onnxruntime, openvino, or auto, which wants `pictures` to be worth it.
+    """Choose what runs models: `engine` is torch, onnxruntime, openvino, or auto, which wants `pictures` to be worth it.
 
-    Graphs are made of the models themselves and kept in `cache`. A graph runs on the CPU; auto takes torch elsewhere.
+    Graphs are made of the models themselves and kept in `cache`. A graph runs on the CPU; auto takes torch elsewhere, and where a
+    graph cannot be made or run.
     Raises:
         UserError: no such engine, it is not installed, or it has no such device or precision; the batch size is not positive.
-        AttrclsError: a model cannot be written as ONNX, or its graph not run, and the engine was named.
     """
     if batch_size < 1:
         raise UserError(f"--batch-size: expected 1 or more, found {batch_size}")
@@ -59,17 +92,11 @@ def start_runtime(
     else:
         fabric = start_engine(device=device, precision=precision)
     chosen = _fastest(fabric, pictures=pictures) if engine == "auto" else engine
-    warnings = []
-    if chosen != "torch":
-        try:
-            forwards = [_graph_forward(model, chosen, fabric, batch_size=batch_size, cache=cache) for model in models]
-            return Runtime(chosen, _precision(fabric), fabric, forwards)
-        except AttrclsError as error:
-            # Nobody asked for this engine, so what it cannot do stops nobody.
-            if engine != "auto":
-                raise
-            warnings.append(f"{error}; torch was used, not {chosen}")
-    return Runtime("torch", _precision(fabric), fabric, [torch_forward(model, fabric) for model in models], warnings)
+    by_torch = [functools.partial(torch_forward, model, fabric) for model in models]
+    if chosen == "torch":
+        return Runtime(chosen, _precision(fabric), fabric, by_torch)
+    by_graph = [functools.partial(_graph_forward, model, chosen, fabric, batch_size=batch_size, cache=cache) for model in models]
+    return Runtime(chosen, _precision(fabric), fabric, by_graph, by_torch if engine == "auto" else ())
 
 
 def open_runtime(models: Sequence[TrainedModel], graphs: Sequence[bytes], *, engine: str, device: str, precision: str, batch_size: int) -> Runtime:
@@ -82,12 +109,16 @@ def open_runtime(models: Sequence[TrainedModel], graphs: Sequence[bytes], *, eng
     if extra := ENGINES[engine]:
         require(extra, what=f"--engine {engine}")
         fabric = _on_the_cpu(engine, device=device, precision=precision)
-        opened = [_open(graph, model, engine, fabric, batch_size=batch_size) for model, graph in zip(models, graphs, strict=True)]
-        forwards = [graph_forward(model, session) for model, session in zip(models, opened, strict=True)]
+        openers: list[Callable[[], Forward]] = [
+            functools.partial(_given_forward, model, graph, engine, fabric, batch_size=batch_size)
+            for model, graph in zip(models, graphs, strict=True)
+        ]
     else:
         fabric = start_engine(device=device, precision=precision)
-        forwards = [torch_forward(model, fabric) for model in models]
-    return Runtime(engine, precision, fabric, forwards)
+        openers = [functools.partial(torch_forward, model, fabric) for model in models]
+    runtime = Runtime(engine, _precision(fabric), fabric, openers)
+    runtime.open()
+    return runtime
 
 
 def _on_the_cpu(engine: str, *, device: str, precision: str) -> Engine:
@@ -121,6 +152,10 @@ def _graph_forward(model: TrainedModel, engine: str, fabric: Engine, *, batch_si
     except AttrclsError:  # The kept graph is damaged.
         session = _open(new_graph(model, cache), model, engine, fabric, batch_size=batch_size)
     return graph_forward(model, session)
+
+
+def _given_forward(model: TrainedModel, graph: bytes, engine: str, fabric: Engine, *, batch_size: int) -> Forward:
+    return graph_forward(model, _open(graph, model, engine, fabric, batch_size=batch_size))
 
 
 def _open(graph: bytes, model: TrainedModel, engine: str, fabric: Engine, *, batch_size: int) -> Session:

@@ -110,6 +110,9 @@ def run_predict(
         models, engine=engine, device=device, precision=precision, pictures=len(asked.paths) * max(1, len(views)), batch_size=batch_size,
         cache=default_cache(),
     )  # fmt: skip
+    if ray:
+        # Its workers are sent the graphs, and told of torch where there are none.
+        runtime.open()
     joined = joined_cluster(ray, workers=workers, gpu=runtime.fabric.device.type == "cuda") if ray else contextlib.nullcontext()
     with joined as cluster:
         predictions, kept = predict_rows(
