@@ -23,6 +23,7 @@ import epoch_speed
 import frozen_speed
 import input_speed
 import memory
+import other_loops
 import pandas as pd
 import scan_speed
 import torch
@@ -50,6 +51,7 @@ def cells(pack: Path, task: str, table: Path, rows: int, folder: Path) -> dict[s
         "input": lambda: [input_speed.measure(pack, px=224, recipe="crop", rows=64, rounds=5)],
         "epoch-resnet18": epoch("resnet18"),
         "epoch-resnet50": epoch("resnet50"),
+        "other-loops": lambda: other_loops.measure(pack, task=task, trunk="resnet18", px=224, rows=rows, rounds=3),
         "predict-resnet50": predict("resnet50"),
         "predict-mobilenet_v3_large": predict("mobilenet_v3_large"),
         "frozen": lambda: [
@@ -91,6 +93,9 @@ def run_cell(cell: str, measure: Callable[[], Results], *, anew: bool) -> None:
         return
     print(f"measuring {cell}", flush=True)
     results = [{**result, "machine": machine()} for result in measure()]
+    if not results:
+        print("  nothing to hold it against: pip install timm fastai", flush=True)
+        return
     CELLS.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(results, indent=2) + "\n")
     for result in results:
