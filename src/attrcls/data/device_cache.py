@@ -97,7 +97,7 @@ class DevicePictures:
     def __init__(self, kept: _PixelSet, augmenter: BatchAugmenter, *, repeat_augmenter: BatchAugmenter | None = None) -> None:
         self._kept, self._augmenter, self._repeat_augmenter = kept, augmenter, repeat_augmenter
 
-    def batches(self, draws: list[list[Draw]]) -> Iterator[Decoded]:
+    def batches(self, draws: Sequence[list[Draw]]) -> Iterator[Decoded]:
         """Augmented batches on the device, one per list of draws; `rows` stay on the CPU, where the labels are."""
         for batch in draws:
             failures = [(at, *self._kept.failures[draw.row]) for at, draw in enumerate(batch) if draw.row in self._kept.failures]

@@ -1,12 +1,45 @@
 """Which rows an epoch holds, and how often each: expected draws in, whole numbers of repeats out."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+PartT = TypeVar("PartT")
+
+
+class Parts(Sequence[PartT], Generic[PartT]):
+    """`count` things, the i-th of which `make(i)` makes whenever it is asked for.
+
+    An epoch's batches of draws, say: all of them as Python objects take a hundred times the memory of what they are made from, and
+    forked workers each copy what they look at.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], PartT]) -> None:
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> PartT: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Parts[PartT]": ...
+    def __getitem__(self, index: int | slice) -> "PartT | Parts[PartT]":
+        positions = range(self._count)[index]
+        if isinstance(positions, range):
+            return Parts(len(positions), lambda place: self._make(positions[place]))
+        return self._make(positions)
+
+
+def split_evenly(count: int, size: int) -> list[tuple[int, int]]:
+    """Where parts of `count` things start and stop: `size` things or one less in each, so that no last one is tiny."""
+    edges = np.linspace(0, count, max(1, -(-count // size)) + 1).round().astype(int).tolist()
+    return [(start, stop) for start, stop in itertools.pairwise(edges) if stop > start]
 
 
 def expected_draws(cards: npt.NDArray[np.object_], ratios: Mapping[str, float]) -> Floats:

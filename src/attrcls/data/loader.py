@@ -4,7 +4,7 @@ Which rows an epoch holds, and how each is augmented, depend on (seed, epoch, ro
 number of workers gives the same batches.
 """
 
-import itertools
+import gc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from attrcls.data.augment import Augmenter
-from attrcls.data.draws import draw_rows, expected_draws
+from attrcls.data.draws import Parts, draw_rows, expected_draws, split_evenly
 from attrcls.data.images import Box, read_image, resize_to
 from attrcls.data.machine import PREFETCH, cores, shared_memory, workers_for
 from attrcls.data.manifest import Manifest
@@ -161,7 +161,7 @@ class DecodedLoader:
             generator=torch.Generator(),
         )
 
-    def batches(self, draws: list[list[Draw]]) -> Iterator[Decoded]:
+    def batches(self, draws: Sequence[list[Draw]]) -> Iterator[Decoded]:
         """Decoded batches, one per list of draws, in their order."""
         self._wanted.draws = draws
         for decoded in self._loader:
@@ -173,7 +173,7 @@ class _Batches:
     """The loader's batch sampler: whatever draws are wanted at the moment."""
 
     def __init__(self) -> None:
-        self.draws: list[list[Draw]] = []
+        self.draws: Sequence[list[Draw]] = []
 
     def __iter__(self) -> Iterator[list[Draw]]:
         return iter(self.draws)
@@ -185,7 +185,7 @@ class _Batches:
 class DrawSource(Protocol):
     """What gives the pictures, or the kept features, that draws ask for."""
 
-    def batches(self, draws: list[list[Draw]]) -> Iterator[Decoded]:
+    def batches(self, draws: Sequence[list[Draw]]) -> Iterator[Decoded]:
         """One batch per list of draws, in their order."""
 
 
@@ -223,26 +223,34 @@ class LabelledBatches:
         Of each batch this process's share. Where there is none, a sample without labels: every process takes part in every step.
         """
         draws = self._draws(epoch)
-        batches = self._batches([list(share.of(part) or part[:1]) for part in draws])
+        batches = self._batches(Parts(len(draws), lambda place: list(share.of(draws[place]) or draws[place][:1])))
         for part, batch in zip(draws, batches, strict=True):
             yield batch if share.of(part) else replace(batch, present={head: torch.zeros_like(each) for head, each in batch.present.items()})
 
     def in_order(self, share: Share = WHOLE) -> Iterator[Batch]:
         """Every row once, in the manifest's order; this process's share of each batch."""
-        rows = range(len(self._paths))
-        parts = [[Draw(row, (0,)) for row in share.of(part)] for part in _parts(list(rows), self._batch_size)]
-        return self._batches([part for part in parts if part])
+        parts = [share.of(range(*edges)) for edges in split_evenly(len(self._paths), self._batch_size)]
+        parts = [part for part in parts if part]
+        return self._batches(Parts(len(parts), lambda place: [Draw(row, (0,)) for row in parts[place]]))
 
-    def _draws(self, epoch: int) -> list[list[Draw]]:
+    def _draws(self, epoch: int) -> Sequence[list[Draw]]:
         generator = np.random.default_rng([self._seed, _ORDER_STREAM, epoch])
         rows, repeats = draw_rows(self._expected, self._cards, generator)
-        draws = []
-        for place in generator.permutation(len(rows)):
-            row, repeat = int(rows[place]), int(repeats[place])
-            draws.append(Draw(row, (self._seed, _AUGMENT_STREAM, epoch, row, repeat, 0), repeat, turn=row + epoch + repeat))
-        return _parts(draws, self._batch_size)
+        order = generator.permutation(len(rows))
+        rows, repeats = rows[order], repeats[order]
+        # Not self: the loader would keep what keeps it.
+        parts, seed = split_evenly(len(rows), self._batch_size), self._seed
 
-    def _batches(self, draws: list[list[Draw]]) -> Iterator[Batch]:
+        def drawn(place: int) -> list[Draw]:
+            part = slice(*parts[place])
+            return [
+                Draw(row, (seed, _AUGMENT_STREAM, epoch, row, repeat, 0), repeat, turn=row + epoch + repeat)
+                for row, repeat in zip(rows[part].tolist(), repeats[part].tolist(), strict=True)
+            ]
+
+        return Parts(len(parts), drawn)
+
+    def _batches(self, draws: Sequence[list[Draw]]) -> Iterator[Batch]:
         for decoded in self._source.batches(draws):
             refuse_failures(decoded, self._paths)
             yield Batch(
@@ -263,12 +271,9 @@ def refuse_failures(decoded: Decoded, paths: Sequence[Path]) -> None:
         raise UserError(f"{path}: {message}; it was readable before, or was not checked: `attrcls data` lists such files")
 
 
-def _parts(items: list[Any], size: int) -> list[list[Any]]:
-    edges = np.linspace(0, len(items), max(1, -(-len(items) // size)) + 1).round().astype(int)
-    return [items[start:stop] for start, stop in itertools.pairwise(edges) if stop > start]
-
-
 def _start_worker(_: int) -> None:
     # A worker decodes on one core; threads of its own would only fight the trunk for the others.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # What was there before this worker is left alone by the collector, whose marks would make a copy of every page of it.
+    gc.freeze()

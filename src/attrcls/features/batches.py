@@ -1,6 +1,6 @@
 """Batches of features for `fit`: the loop is the same whether a Batch carries pictures or features."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ class KeptFeatures:
     def __init__(self, features: Tensor) -> None:
         self._features = features
 
-    def batches(self, draws: list[list[Draw]]) -> Iterator[Decoded]:
+    def batches(self, draws: Sequence[list[Draw]]) -> Iterator[Decoded]:
         """One batch of float32 features `(batch, width)` per list of draws, in their order."""
         for part in draws:
             rows = torch.tensor([draw.row for draw in part])
@@ -39,7 +39,7 @@ class TwoViewFeatures:
     def __init__(self, features: Tensor) -> None:
         self._features = features
 
-    def batches(self, draws: list[list[Draw]]) -> Iterator[Decoded]:
+    def batches(self, draws: Sequence[list[Draw]]) -> Iterator[Decoded]:
         """One batch of float32 features `(batch, width)` per list of draws, in their order."""
         for part in draws:
             rows = torch.tensor([draw.row for draw in part])

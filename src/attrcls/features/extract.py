@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attrcls.data.augment import Augmenter
+from attrcls.data.draws import Parts
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures, default_workers, pictures_of
 from attrcls.data.manifest import Manifest
 from attrcls.engine import Engine, precision_of
@@ -63,7 +64,9 @@ def trunk_features(
     def compute(rows: list[int]) -> Iterator[Tensor]:
         advance = on_start(len(rows)) if on_start else None
         loader = _loader(PictureDataset(pictures, Augmenter("none", px=image.px)), fabric, workers)
-        batches = _pixels(loader, [Draw(row, (0,)) for row in rows], manifest=manifest, fabric=fabric, batch_size=batch_size, advance=advance)
+        starts = range(0, len(rows), batch_size)
+        draws = Parts(len(starts), lambda place: [Draw(row, (0,)) for row in rows[starts[place] : starts[place] + batch_size]])
+        batches = _pixels(loader, draws, manifest=manifest, fabric=fabric, advance=advance)
         passes = open_passes(network, scales, engine=engine, fabric=fabric, batch_size=batch_size)
         for pixels in batches:
             sized = [_resized(pixels, px) for px in scales]
@@ -105,12 +108,18 @@ def view_features(
         advance = on_start(len(rows) * views) if on_start else None
         # A view is a repeat of its row: the first is shown as it is, the others by the recipe.
         dataset = PictureDataset(pictures, Augmenter("none", px=image.px), repeat_augmenter=Augmenter(recipe, px=image.px))
-        words = {row: tuple(int(word) for word in np.frombuffer(keys[row], dtype=np.uint32)) for row in rows}
-        draws = [Draw(row, (view, *words[row]), view) for row in rows for view in range(views)]
         # Whole rows in each batch.
-        size = max(1, batch_size // views) * views
+        rows_each = max(1, batch_size // views)
+        size, starts = rows_each * views, range(0, len(rows), rows_each)
+
+        def drawn(place: int) -> list[Draw]:
+            part = rows[starts[place] : starts[place] + rows_each]
+            words = {row: np.frombuffer(keys[row], dtype=np.uint32).tolist() for row in part}
+            return [Draw(row, (view, *words[row]), view) for row in part for view in range(views)]
+
+        draws = Parts(len(starts), drawn)
         (look,) = open_passes(network, (image.px,), engine=engine, fabric=fabric, batch_size=size)
-        for pixels in _pixels(_loader(dataset, fabric, workers), draws, manifest=manifest, fabric=fabric, batch_size=size, advance=advance):
+        for pixels in _pixels(_loader(dataset, fabric, workers), draws, manifest=manifest, fabric=fabric, advance=advance):
             features = look(pixels).half().cpu()
             yield features.view(-1, views, features.shape[1])
 
@@ -134,11 +143,9 @@ def _loader(dataset: PictureDataset, fabric: Engine, workers: int | None) -> Dec
     return DecodedLoader(dataset, workers=default_workers() if workers is None else workers, pin_memory=fabric.device.type == "cuda")
 
 
-def _pixels(
-    loader: DecodedLoader, draws: Sequence[Draw], *, manifest: Manifest, fabric: Engine, batch_size: int, advance: Progress | None
-) -> Iterator[Tensor]:
-    """uint8 `(batch, 3, px, px)` on the device, for each batch of draws in their order."""
-    for decoded in loader.batches([list(draws[start : start + batch_size]) for start in range(0, len(draws), batch_size)]):
+def _pixels(loader: DecodedLoader, draws: Sequence[list[Draw]], *, manifest: Manifest, fabric: Engine, advance: Progress | None) -> Iterator[Tensor]:
+    """uint8 `(batch, 3, px, px)` on the device, for each list of draws in their order."""
+    for decoded in loader.batches(draws):
         if decoded.failures:
             position, _, message = decoded.failures[0]
             path = manifest.frame["path"].iloc[int(decoded.rows[position])]

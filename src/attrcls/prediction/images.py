@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from attrcls.data.augment import Augmenter
+from attrcls.data.draws import Parts
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures
 from attrcls.data.remote import Location, address_of
 from attrcls.engine import Engine
@@ -150,8 +151,9 @@ class LocalRunner:
 
     def run(self, wanted: Sequence[tuple[int, int]]) -> Iterator[Part]:
         """Yield what comes of (position, row) pairs, batch by batch."""
-        parts = [wanted[start : start + self.batch_size] for start in range(0, len(wanted), self.batch_size)]
-        draws = [[Draw(row, (0,)) for _, row in part] for part in parts]
+        starts = range(0, len(wanted), self.batch_size)
+        parts = Parts(len(starts), lambda place: wanted[starts[place] : starts[place] + self.batch_size])
+        draws = Parts(len(parts), lambda place: [Draw(row, (0,)) for _, row in parts[place]])
         for part, decoded in zip(parts, self.loader.batches(draws), strict=True):
             positions = np.array([position for position, _ in part])
             outputs = self._forward(decoded.images)
