@@ -40,8 +40,8 @@ Results = list[dict[str, Any]]
 def cells(pack: Path, task: str, table: Path, rows: int, folder: Path) -> dict[str, Callable[[], Results]]:
     """Every cell's name and what measures it."""
 
-    def epoch(trunk: str) -> Callable[[], Results]:
-        return lambda: [epoch_speed.measure(pack, task=task, trunk=trunk, px=224, rows=rows, rounds=3, workers=default_workers())]
+    def epoch(trunk: str, pictures: int) -> Callable[[], Results]:
+        return lambda: [epoch_speed.measure(pack, task=task, trunk=trunk, px=224, rows=pictures, rounds=3, workers=default_workers())]
 
     def predict(trunk: str) -> Callable[[], Results]:
         return lambda: engine_speed.measure(table, trunk=trunk, task=task, rows=rows, rounds=3)
@@ -49,8 +49,8 @@ def cells(pack: Path, task: str, table: Path, rows: int, folder: Path) -> dict[s
     return {
         "decode": lambda: [result for px in (128, 224) for result in decode_speed.measure(pack, px=px, rows=200, rounds=5)],
         "input": lambda: [input_speed.measure(pack, px=224, recipe="crop", rows=64, rounds=5)],
-        "epoch-resnet18": epoch("resnet18"),
-        "epoch-resnet50": epoch("resnet50"),
+        "epoch-resnet18": epoch("resnet18", rows),
+        "epoch-resnet50": epoch("resnet50", rows // 2),
         "other-loops": lambda: other_loops.measure(pack, task=task, trunk="resnet18", px=224, rows=rows, rounds=3),
         "predict-resnet50": predict("resnet50"),
         "predict-mobilenet_v3_large": predict("mobilenet_v3_large"),
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, help="the folder of the task's data; drawn faces without it")
     parser.add_argument("--task", default="sample_faces")
     parser.add_argument("--pictures", type=Path, help="a CSV with a column path, of the pictures to predict")
-    parser.add_argument("--rows", type=int, default=512)
+    parser.add_argument("--rows", type=int, default=256, help="how many pictures at most")
     parser.add_argument("--cells", help="some of them, with commas between; all by default")
     parser.add_argument("--anew", action="store_true", help="measure again what has a result")
     arguments = parser.parse_args()

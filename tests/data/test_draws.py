@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attrcls.data.balance import balance_rows
-from attrcls.data.draws import draw_rows, expected_draws
+from attrcls.data.draws import Parts, draw_rows, expected_draws, split_evenly
 
 
 def counts_of(expected, cards, *, seed=0):
@@ -51,3 +51,26 @@ def test_repeats_of_a_row_are_numbered_from_zero():
     rows, repeats = draw_rows(np.array([3.0, 0.0, 2.0]), np.array(["a"] * 3), np.random.default_rng(0))
     assert rows.tolist() == [0, 0, 0, 2, 2]
     assert repeats.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_parts_are_made_when_they_are_asked_for_and_are_counted_sliced_and_gone_through_like_a_list():
+    made = []
+    parts = Parts(4, lambda place: (made.append(place), [place, place * 10])[1])
+    assert len(parts) == 4
+    assert not made
+    assert parts[-1] == [3, 30]
+    assert made == [3]
+    assert list(parts) == [[0, 0], [1, 10], [2, 20], [3, 30]]
+    assert list(parts[1:3]) == [[1, 10], [2, 20]]
+    assert list(parts[::-2]) == [[3, 30], [1, 10]]
+    with pytest.raises(IndexError):
+        parts[4]
+
+
+@given(st.integers(0, 500), st.integers(1, 70))
+def test_things_are_split_into_parts_of_one_size_or_one_less(count, size):
+    parts = split_evenly(count, size)
+    assert [place for start, stop in parts for place in range(start, stop)] == list(range(count))
+    sizes = {stop - start for start, stop in parts}
+    assert not sizes or max(sizes) <= size
+    assert not sizes or max(sizes) - min(sizes) <= 1
