@@ -4,16 +4,17 @@
 
 From JPEG files to updated weights, one head, two workers, each with its own loader, default augmentation, loss and optimiser. timm runs
 with the flags that make it fastest on a CPU (channels_last, bf16 autocast where it is native), as its train.py would; fastai as it comes,
-in float32: its mixed precision is for GPUs. The first, uncounted epoch of each starts its workers.
+in float32: its mixed precision is for GPUs, and it starts its workers anew in each epoch. The first epoch of each does not count.
 """
 
 import argparse
-import contextlib
+import importlib.util
 import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from attrcls.runs.prepare import prepare_data
 from attrcls.task import load_plan
 
 BATCH_SIZE = 64
+BF16 = has_native_bf16(torch.device("cpu"))
 # Runs one more epoch and tells its pictures per second.
 Epoch = Callable[[], float]
 
@@ -67,14 +69,10 @@ def measure(data: Path, *, task: str, trunk: str, px: int, rows: int, rounds: in
 def loops(paths: Sequence[Path], labels: Sequence[int], *, trunk: str, px: int, folder: Path) -> Mapping[str, Epoch]:
     """The libraries' loops by name and version."""
     found: dict[str, Epoch] = {}
-    with contextlib.suppress(ImportError):
-        import timm
-
-        found[f"timm {timm.__version__}"] = timm_epoch(paths, labels, trunk=trunk, px=px, folder=folder)
-    with contextlib.suppress(ImportError):
-        import fastai
-
-        found[f"fastai {fastai.__version__}"] = fastai_epoch(paths, labels, trunk=trunk, px=px)
+    if importlib.util.find_spec("timm"):
+        found[f"timm {version('timm')}, {'bf16' if BF16 else 'float32'}"] = timm_epoch(paths, labels, trunk=trunk, px=px, folder=folder)
+    if importlib.util.find_spec("fastai"):
+        found[f"fastai {version('fastai')}, float32"] = fastai_epoch(paths, labels, trunk=trunk, px=px)
     return found
 
 
@@ -96,13 +94,12 @@ def timm_epoch(paths: Sequence[Path], labels: Sequence[int], *, trunk: str, px: 
     )  # fmt: skip
     task = ClassificationTask(model, device=torch.device("cpu"), verbose=False)
     optimiser = create_optimizer_v2(model, opt="adamw", lr=5e-4)
-    bf16 = has_native_bf16(torch.device("cpu"))
 
     def epoch() -> float:
         model.train()
         seen, began = 0, time.perf_counter()
         for images, targets in loader:
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
                 loss = task(images.contiguous(memory_format=torch.channels_last), targets)["loss"]
             optimiser.zero_grad()
             loss.backward()
@@ -123,7 +120,7 @@ def fastai_epoch(paths: Sequence[Path], labels: Sequence[int], *, trunk: str, px
 
     # A single validation picture: its pass is not the training that is timed.
     loaders = ImageDataLoaders.from_lists(
-        ".", list(paths), [str(label) for label in labels], valid_pct=1 / len(paths), bs=BATCH_SIZE, num_workers=default_workers(),
+        ".", list(paths), [str(label) for label in labels], valid_pct=1.5 / len(paths), bs=BATCH_SIZE, num_workers=default_workers(),
         item_tfms=Resize(round(px * 1.125)), batch_tfms=aug_transforms(size=px), device=torch.device("cpu"),
     )  # fmt: skip
     model = torchvision.models.get_model(trunk, weights=None, num_classes=len(loaders.vocab))

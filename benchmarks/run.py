@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, help="the folder of the task's data; drawn faces without it")
     parser.add_argument("--task", default="sample_faces")
     parser.add_argument("--pictures", type=Path, help="a CSV with a column path, of the pictures to predict")
-    parser.add_argument("--rows", type=int, default=256, help="how many pictures at most")
+    parser.add_argument("--rows", type=int, default=256, help="how many pictures; a cell may take more or fewer of them")
     parser.add_argument("--cells", help="some of them, with commas between; all by default")
     parser.add_argument("--anew", action="store_true", help="measure again what has a result")
     arguments = parser.parse_args()
@@ -95,7 +95,7 @@ def run_cell(cell: str, measure: Callable[[], Results], *, anew: bool) -> None:
     print(f"measuring {cell}", flush=True)
     results = [{**result, "machine": machine()} for result in measure()]
     if not results:
-        print("  nothing to hold it against: pip install timm fastai", flush=True)
+        print("  nothing that it could be held against is installed", flush=True)
         return
     CELLS.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(results, indent=2) + "\n")

@@ -2,8 +2,8 @@
 
     python benchmarks/scan_speed.py --data PACK [--task mask18] [--trunk resnet18] [--px N] [--weights FILE] [--rows N] [--rounds 2]
 
-The whole command, from nothing kept, to files; the floor is the bare trunk at full size on tensors that are ready, in the
-same precision and batch, for V = 2 views of each picture. One after the other in each turn.
+The whole command, from nothing kept, to files, by the engine that it chooses; the floor is the bare trunk in torch at full size on
+tensors that are ready, in the same precision and batch, for V = 2 views of each picture. One after the other in each turn.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def measure(data: Path, *, task: str, trunk: str | None, px: int | None, weights
     passes = sum(turn["passes"] for turn in turns) / rounds
     return {
         "name": f"clean-labels --fast, {task}, {turns[0]['pictures']:,} pictures", "ratio": round(passes / VIEWS, 2),
-        "unit": f"times the time of {VIEWS} forward passes of the trunk", "against": "the trunk alone on ready tensors, as many views",
+        "unit": f"times the time of {VIEWS} forward passes of the trunk", "against": "the trunk alone in torch on ready tensors, as many views",
         "precision": precision_of(start_engine()), "rounds": turns,
     }  # fmt: skip
 

@@ -4,8 +4,8 @@
 
 `lists/clothing_tenth.csv` names the pictures that keep their label: one in ten of each kind, drawn once. Validation and test rows keep
 theirs. A cell is a method and a seed; each has a file of its own in `results/unlabelled`, so that the benchmark goes on where it was
-stopped. `frozen` screens heads on kept features, `small` trains everything at 64 px, `full` at the task's size. Methods are chosen by
-top-1 of the validation rows; the test rows are looked at once.
+stopped. `frozen` screens heads on kept features, `small` trains everything at 64 px (with more steps), `full` at the task's size.
+Methods are chosen by top-1 of the validation rows; the test rows are looked at once.
 """
 
 import argparse
@@ -37,7 +37,7 @@ METHODS: dict[str, dict[str, Any]] = {
     # Smoothed labels keep a head from being sure, and so from using most pictures.
     "supervised-sharp": {f"heads.{HEAD}.label_smoothing": 0},
     "uda-sharp": {f"heads.{HEAD}.label_smoothing": 0, "unlabelled": {"method": "uda", "confidence": 0.5}},
-    "uda-sharp-ratio3": {f"heads.{HEAD}.label_smoothing": 0, "unlabelled": {"method": "uda", "ratio": 3}},
+    "uda-sharp-ratio3": {f"heads.{HEAD}.label_smoothing": 0, "unlabelled": {"method": "uda", "confidence": 0.5, "ratio": 3}},
     "fixmatch-sharp": {f"heads.{HEAD}.label_smoothing": 0, "unlabelled": {"method": "fixmatch", "confidence": 0.7}},
 }
 BUDGETS: dict[str, dict[str, Any]] = {

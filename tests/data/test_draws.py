@@ -67,6 +67,11 @@ def test_parts_are_made_when_they_are_asked_for_and_are_counted_sliced_and_gone_
         parts[4]
 
 
+def test_parts_whose_making_fails_do_not_just_end():
+    with pytest.raises(IndexError):
+        list(Parts(3, lambda place: [][place]))
+
+
 @given(st.integers(0, 500), st.integers(1, 70))
 def test_things_are_split_into_parts_of_one_size_or_one_less(count, size):
     parts = split_evenly(count, size)

@@ -1,10 +1,16 @@
+import gc
+import multiprocessing
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from attrcls.prediction.images import Predictions, predict_images
+from attrcls.data.loader import Pictures
+from attrcls.engine import start_engine
+from attrcls.prediction import runtime as runtimes
+from attrcls.prediction.forward import torch_forward
+from attrcls.prediction.images import LocalRunner, Predictions, predict_images
 from attrcls.prediction.models import combiner_of, heads_of, load_models
 from attrcls.prediction.runtime import ENGINES, start_runtime
 
@@ -18,10 +24,11 @@ def engine(request):
 def run(engine, graph_cache):
     def predict(models, paths, *, batch_size: int = 8, workers: int = 0, advance=lambda images: None) -> Predictions:
         runtime = start_runtime(models, engine=engine, device="cpu", precision="auto", pictures=len(paths), batch_size=batch_size, cache=graph_cache)
-        assert runtime.engine == engine
-        return predict_images(
+        predicted = predict_images(
             models, paths, None, fabric=runtime.fabric, batch_size=batch_size, workers=workers, advance=advance, forwards=runtime.forwards
         )
+        assert runtime.engine == engine
+        return predicted
 
     return predict
 
@@ -42,6 +49,35 @@ def test_a_file_gets_the_same_numbers_wherever_it_stands(run, models, shared_squ
     for head in ("colour", "size"):
         assert np.array_equal(forward.probabilities[head], backward.probabilities[head][::-1])
         assert np.array_equal(forward.probabilities[head][5], alone.probabilities[head][0])
+
+
+def test_models_are_opened_when_the_first_pictures_are_there_and_once(models, shared_squares, graph_cache, monkeypatch):
+    opened, decoded = [], []
+    real = runtimes.torch_forward
+    monkeypatch.setattr(runtimes, "torch_forward", lambda model, fabric: (opened.append(len(decoded)), real(model, fabric))[1])
+    runtime = start_runtime(models, engine="torch", device="cpu", precision="32", pictures=9, batch_size=4, cache=graph_cache)
+    read = Pictures.read
+    monkeypatch.setattr(Pictures, "read", lambda self, row: (decoded.append(row), read(self, row))[1])
+    predict_images(models, pictures(shared_squares)[:9], None, fabric=runtime.fabric, batch_size=4, workers=0, forwards=runtime.forwards)
+    assert opened == [4]
+    assert len(decoded) == 9
+
+
+def test_workers_end_as_soon_as_their_runner_is_dropped_without_the_collector(models, shared_squares):
+    fabric = start_engine(device="cpu")
+    gc.disable()
+    try:
+        runner = LocalRunner(
+            [torch_forward(models[0], fabric)], pictures(shared_squares)[:9], None, image=models[0].description.image, fabric=fabric,
+            batch_size=4, workers=2,
+        )  # fmt: skip
+        next(runner.run([(row, row) for row in range(9)]))
+        workers = multiprocessing.active_children()
+        assert len(workers) == 2
+        del runner
+        assert not any(worker.is_alive() for worker in workers)
+    finally:
+        gc.enable()
 
 
 def test_a_file_that_is_named_twice_is_run_once_and_told_twice(run, models, shared_squares):

@@ -73,6 +73,15 @@ def test_another_picture_model_or_batch_size_finds_no_parts(models, paths, tmp_p
     assert np.array_equal(changed.probabilities["colour"][0], changed.probabilities["colour"][1])
 
 
+def test_parts_are_kept_under_the_engine_that_ran_though_another_was_chosen(models, paths, tmp_path):
+    ran = ["openvino"]
+    kept = kept_parts(tmp_path / "cache", models, paths, None, fabric=start_engine(device="cpu"), batch_size=8, engine=lambda: ran[0])
+    chosen = kept._folder
+    ran[0] = "torch"
+    assert kept._folder != chosen
+    assert kept._folder == kept_parts(tmp_path / "cache", models, paths, None, fabric=start_engine(device="cpu"), batch_size=8)._folder
+
+
 def test_a_blank_row_does_not_stand_for_the_current_folder(models, paths, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fabric = start_engine(device="cpu")

@@ -1,7 +1,7 @@
 """Which rows an epoch holds, and how often each: expected draws in, whole numbers of repeats out."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar, overload
 
 import numpy as np
@@ -24,6 +24,10 @@ class Parts(Sequence[PartT], Generic[PartT]):
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[PartT]:
+        # Sequence's own takes an IndexError of the maker's for the end.
+        return map(self._make, range(self._count))
 
     @overload
     def __getitem__(self, index: int) -> PartT: ...

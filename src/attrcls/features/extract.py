@@ -4,7 +4,9 @@ Enters: a manifest and a network whose trunk will not learn. Leaves: features of
 heads train on them in seconds. What is kept is known by the trunk's weights, the preprocessing and the picture's bytes.
 """
 
+import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from attrcls.data.manifest import Manifest
 from attrcls.engine import Engine, precision_of
 from attrcls.errors import UserError
 from attrcls.features.cache import content_keys, kept_or_computed
-from attrcls.features.passes import open_passes, trunk_engine
+from attrcls.features.passes import PassError, open_passes, trunk_engine
 from attrcls.model.network import Network
 from attrcls.sections import ImageSpec
 from attrcls.tensors import digest_tensors
@@ -52,21 +54,21 @@ def trunk_features(
 
     The whole picture is seen, not a crop of it. `cache` is a folder to keep features in, made if need be; None keeps
     nothing. `on_start` is told how many pictures are to be computed and returns what is told of each batch; `warn` is told
-    where the cache cannot be written.
+    where the cache cannot be written, and where torch had to do what OpenVINO could not.
     Raises:
         UserError: a picture that was readable is not any more.
     """
     scales = scales_for(network, image.px, fabric)
     pictures = Pictures(manifest.image_paths(), manifest.boxes() if image.crop_boxes else None, image.px, image.fit)
     engine = trunk_engine(fabric, pictures=len(manifest) * VIEWS)
-    file = _file(cache, network, image, fabric, engine, looks=(VIEWS, tuple(scales)))
+    keys = content_keys(pictures)
 
-    def compute(rows: list[int]) -> Iterator[Tensor]:
+    def compute(engine: str, rows: list[int]) -> Iterator[Tensor]:
         advance = on_start(len(rows)) if on_start else None
         loader = _loader(PictureDataset(pictures, Augmenter("none", px=image.px)), fabric, workers)
         starts = range(0, len(rows), batch_size)
         draws = Parts(len(starts), lambda place: [Draw(row, (0,)) for row in rows[starts[place] : starts[place] + batch_size]])
-        batches = _pixels(loader, draws, manifest=manifest, fabric=fabric, advance=advance)
+        batches = _started(_pixels(loader, draws, manifest=manifest, fabric=fabric, advance=advance))
         passes = open_passes(network, scales, engine=engine, fabric=fabric, batch_size=batch_size)
         for pixels in batches:
             sized = [_resized(pixels, px) for px in scales]
@@ -75,7 +77,11 @@ def trunk_features(
             # Float16: half the memory, and as exact as what autocast gave.
             yield seen.half().cpu()
 
-    return kept_or_computed(file, content_keys(pictures), compute, warn=warn).permute(1, 0, 2).float()
+    def kept(engine: str) -> Tensor:
+        file = _file(cache, network, image, fabric, engine, looks=(VIEWS, tuple(scales)))
+        return kept_or_computed(file, keys, functools.partial(compute, engine), warn=warn)
+
+    return _by_engine(engine, kept, warn=warn).permute(1, 0, 2).float()
 
 
 def view_features(
@@ -102,9 +108,8 @@ def view_features(
     pictures = pictures_of(manifest, image)
     keys = content_keys(pictures)
     engine = trunk_engine(fabric, pictures=len(manifest) * views)
-    file = _file(cache, network, image, fabric, engine, looks=("views", views, image.px, image.resize_px, recipe if views > 1 else "none"))
 
-    def compute(rows: list[int]) -> Iterator[Tensor]:
+    def compute(engine: str, rows: list[int]) -> Iterator[Tensor]:
         advance = on_start(len(rows) * views) if on_start else None
         # A view is a repeat of its row: the first is shown as it is, the others by the recipe.
         dataset = PictureDataset(pictures, Augmenter("none", px=image.px), repeat_augmenter=Augmenter(recipe, px=image.px))
@@ -118,12 +123,31 @@ def view_features(
             return [Draw(row, (view, *words[row]), view) for row in part for view in range(views)]
 
         draws = Parts(len(starts), drawn)
+        batches = _started(_pixels(_loader(dataset, fabric, workers), draws, manifest=manifest, fabric=fabric, advance=advance))
         (look,) = open_passes(network, (image.px,), engine=engine, fabric=fabric, batch_size=size)
-        for pixels in _pixels(_loader(dataset, fabric, workers), draws, manifest=manifest, fabric=fabric, advance=advance):
+        for pixels in batches:
             features = look(pixels).half().cpu()
             yield features.view(-1, views, features.shape[1])
 
-    return kept_or_computed(file, keys, compute, warn=warn).permute(1, 0, 2)
+    def kept(engine: str) -> Tensor:
+        looks = ("views", views, image.px, image.resize_px, recipe if views > 1 else "none")
+        return kept_or_computed(_file(cache, network, image, fabric, engine, looks=looks), keys, functools.partial(compute, engine), warn=warn)
+
+    return _by_engine(engine, kept, warn=warn).permute(1, 0, 2)
+
+
+def _by_engine(engine: str, kept: Callable[[str], Tensor], *, warn: Callable[[str], None]) -> Tensor:
+    """What is kept of an engine, or computed; all of it by torch where OpenVINO does not run the trunk, so that no file has both's."""
+    try:
+        return kept(engine)
+    except PassError as error:
+        warn(f"{error}; torch ran it")
+        return kept("torch")
+
+
+def _started(batches: Iterator[Tensor]) -> Iterator[Tensor]:
+    """The same, with the first one there: workers go on with the next while the caller makes ready."""
+    return itertools.chain([next(batches)], batches)
 
 
 def scales_for(network: Network, px: int, fabric: Engine) -> tuple[int, ...]:

@@ -40,24 +40,27 @@ def open_openvino(graph: bytes, outputs: Sequence[str], *, threads: int, precisi
     """A session of OpenVINO; with `shape` it takes pictures of that shape alone, and is faster for knowing it.
 
     Raises:
-        AttrclsError: the graph is damaged.
+        AttrclsError: the graph is damaged, or OpenVINO's installation is. Running the session raises it as well.
     """
-    import openvino
-
-    core = openvino.Core()
     try:
+        import openvino
+
+        core = openvino.Core()
         # Not `convert_model`, which reports its use to Intel.
         model = core.read_model(graph, b"")
         if shape is not None:
             model.reshape({INPUT: list(shape)})
         hint = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32", "INFERENCE_NUM_THREADS": threads}
         compiled = core.compile_model(model, "CPU", {**hint, "PERFORMANCE_HINT": "LATENCY"})
-    except RuntimeError as error:
+    except (ImportError, OSError, RuntimeError) as error:
         raise _damaged(error) from error
     wanted = {name: compiled.output(name) for name in outputs}
 
     def run(images: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
-        results: Any = compiled(images)
+        try:
+            results: Any = compiled(images)
+        except RuntimeError as error:
+            raise _damaged(error) from error
         # Copied: the next pictures come into the same memory.
         return {name: np.array(results[port], dtype=np.float32) for name, port in wanted.items()}
 

@@ -151,8 +151,9 @@ class LocalRunner:
 
     def run(self, wanted: Sequence[tuple[int, int]]) -> Iterator[Part]:
         """Yield what comes of (position, row) pairs, batch by batch."""
-        starts = range(0, len(wanted), self.batch_size)
-        parts = Parts(len(starts), lambda place: wanted[starts[place] : starts[place] + self.batch_size])
+        # Not self, in what the loader is given: it would keep what keeps it.
+        size, starts = self.batch_size, range(0, len(wanted), self.batch_size)
+        parts = Parts(len(starts), lambda place: wanted[starts[place] : starts[place] + size])
         draws = Parts(len(parts), lambda place: [Draw(row, (0,)) for _, row in parts[place]])
         for part, decoded in zip(parts, self.loader.batches(draws), strict=True):
             positions = np.array([position for position, _ in part])

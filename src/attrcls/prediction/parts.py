@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +43,17 @@ def joined(parts: Sequence[Part]) -> Part:
 
 
 class KeptParts:
-    """A folder of parts, for one set of models, pictures and settings alone: its name follows from all of them."""
+    """A folder of parts, for one set of models, pictures and settings alone: its name follows from all of them.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    `engine` is asked each time: which one it is is known for sure only when it has run.
+    """
+
+    def __init__(self, parent: Path, known: bytes, engine: Callable[[], str]) -> None:
+        self._parent, self._known, self._engine = parent, known, engine
+
+    @property
+    def _folder(self) -> Path:
+        return self._parent / hashlib.blake2b(self._known + self._engine().encode(), digest_size=16).hexdigest()
 
     def of_size(self, size: int) -> Iterator[Part]:
         """The parts that were saved under the `size`-th picture size, as far as they are whole."""
@@ -77,7 +84,7 @@ class KeptParts:
 
 def kept_parts(
     cache: Path, models: Sequence[TrainedModel], paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None, *, fabric: Engine,
-    batch_size: int, engine: str = "torch", views: Sequence[object] = (),
+    batch_size: int, engine: Callable[[], str] = lambda: "torch", views: Sequence[object] = (),
 ) -> KeptParts:  # fmt: skip
     """Where the parts of a prediction lie: known by the models' weights, each picture's path, size and time, and the settings.
 
@@ -92,9 +99,6 @@ def kept_parts(
         if model.weight != 1:
             digest.update(repr(model.weight).encode())
     digest.update(repr((fabric.device.type, precision_of(fabric), batch_size)).encode())
-    # Parts of torch keep the name that they had when there was nothing else.
-    if engine != "torch":
-        digest.update(engine.encode())
     if views:
         digest.update(repr(views).encode())
     for path in paths:
@@ -106,7 +110,7 @@ def kept_parts(
     for folder in parent.glob("*"):
         if time.time() - _modified(folder) > _STALE_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
-    return KeptParts(parent / digest.hexdigest())
+    return KeptParts(parent, digest.digest(), engine)
 
 
 def _stamp(path: Path) -> str:

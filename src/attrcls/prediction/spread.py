@@ -115,6 +115,8 @@ def cluster_runner(
     image: ImageSpec, batch_size: int, views: Sequence[View] = (),
 ) -> Runner:  # fmt: skip
     """What runs the models of one picture size on the cluster, as the runtime that was started here would."""
+    # Workers are sent the graphs, and told of torch where there are none.
+    runtime.open()
     same = [model for model in models if model.description.image == image]
     graphs = [kept_graph(model, default_cache()) for model in same] if runtime.engine != "torch" else []
     job = PredictJob(

@@ -110,9 +110,6 @@ def run_predict(
         models, engine=engine, device=device, precision=precision, pictures=len(asked.paths) * max(1, len(views)), batch_size=batch_size,
         cache=default_cache(),
     )  # fmt: skip
-    if ray:
-        # Its workers are sent the graphs, and told of torch where there are none.
-        runtime.open()
     joined = joined_cluster(ray, workers=workers, gpu=runtime.fabric.device.type == "cuda") if ray else contextlib.nullcontext()
     with joined as cluster:
         predictions, kept = predict_rows(
@@ -162,7 +159,12 @@ def predict_rows(
     workers = (default_workers(batch_size * largest**2 * 3) if workers is None else workers) if len(asked.paths) > batch_size else 0
     advance = started(len(asked.paths))
     fabric = runtime.fabric
-    kept = kept_parts(default_cache(), models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, engine=runtime.engine, views=views)
+    if resume:
+        # What was kept is the engine's that runs, which auto knows when it is open.
+        runtime.open()
+    kept = kept_parts(
+        default_cache(), models, asked.paths, asked.boxes, fabric=fabric, batch_size=batch_size, engine=lambda: runtime.engine, views=views
+    )
     if not resume:
         kept.drop()
 
