@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from cli.messages import run
@@ -70,7 +71,11 @@ def test_whoever_follows_the_metadata_gets_what_predict_gives_at_any_batch_size(
 
 
 def test_the_file_tells_nothing_of_the_machine(onnx_file):
-    content = onnx_file[0].read_bytes()
+    model = onnx.load(onnx_file[0])
+    # Among millions of bytes of weights any three stand somewhere.
+    for weights in model.graph.initializer:
+        weights.ClearField("raw_data")
+    content = model.SerializeToString()
     for word in (b"site-packages", b"attrcls/", b".py", b"/tmp", b"/home"):
         assert word not in content
 

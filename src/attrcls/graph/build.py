@@ -115,8 +115,10 @@ def _export(graph: nn.Module, *, px: int, names: list[str]) -> Any:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
     assert program is not None
-    _strip(program.model_proto)
-    return program.model_proto
+    # Once: each time it is asked for it is made anew.
+    model = program.model_proto
+    _strip(model)
+    return model
 
 
 def _strip(model: Any) -> None:
