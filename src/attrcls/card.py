@@ -103,6 +103,12 @@ class AttributeSpec(Spec):
         shown = ", ".join(self.classes[:12]) + (", …" if len(self.classes) > 12 else "")
         raise ValueError(f"expected one of {shown}, found {raw!r}{suggest(cell, self.classes)}")
 
+    def number_of(self, raw: str) -> float:
+        """The number of a raw cell that is cut into classes; NaN where it is none, or stands for a class by itself."""
+        cell = raw.strip()
+        number = None if not self.cuts or cell in {*self.missing, *self.values, *self.classes} else _number(cell)
+        return math.nan if number is None else number
+
     def _number_named(self, number: float | None) -> int | None:
         # pandas writes a column of 0 and 1 with a gap in it as 0.0 and 1.0.
         named = [index for index, name in enumerate(self.classes) if number is not None and _number(name) == number]

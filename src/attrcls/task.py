@@ -176,6 +176,22 @@ class Plan:
         """Every attribute of the cards, whether or not it has a head."""
         return {name: spec for card in self.cards.values() for name, spec in card.attributes.items()}
 
+    def cuts_of(self, head: str) -> list[float]:
+        """Where the number behind a head's classes is cut; [] where no card cuts one.
+
+        Raises:
+            UserError: cards cut it at different points.
+        """
+        found = {name: card.attributes[head].cuts for name, card in self.cards.items() if head in card.attributes and card.attributes[head].cuts}
+        first = next(iter(found), "")
+        for name, cuts in found.items():
+            if cuts != found[first]:
+                raise UserError(
+                    f"heads.{head}.loss_options.spread: expected all cards to cut {head} at the same points, found {_points(found[first])} in "
+                    f"{first} and {_points(cuts)} in {name}; leave spread out"
+                )
+        return list(found.get(first, []))
+
     @property
     def ratios(self) -> dict[str, float]:
         """Each card's draws per epoch over its train rows."""
@@ -186,6 +202,10 @@ class Plan:
         """The box columns, when pictures are to be cut out."""
         boxes = [card.box for card in self.cards.values() if card.box]
         return boxes[0] if boxes and self.task.image.crop_boxes else None
+
+
+def _points(cuts: Sequence[float]) -> str:
+    return ", ".join(f"{cut:g}" for cut in cuts)
 
 
 def load_plan(argument: str, *, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None, heads: Sequence[str] = ()) -> Plan:

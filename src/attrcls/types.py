@@ -41,6 +41,7 @@ class Mixed:
     own_share: float
     targets: Mapping[str, Tensor]
     present: Mapping[str, Tensor]
+    numbers: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Batch:
     `rows`: int64 `(batch,)`, positions in the manifest. `images`: uint8 `(batch, 3, px, px)` RGB, or float32
     `(batch, features)` where a frozen trunk's features are given instead. `targets[head]`: int64 `(batch,)`, 0 where
     there is no label. `present[head]`: bool `(batch,)`, whether there is one. `mixed`: of training alone. `strong`: of a batch that
-    teaches without labels, another view of each row, as `images` (then the weak view) are; its targets are not given.
+    teaches without labels, another view of each row, as `images` (then the weak view) are; its targets are not given. `numbers[head]`:
+    float32 `(batch,)`, what a head's classes were cut from, NaN where that is not known; of heads alone that learn from it.
     """
 
     rows: Tensor
@@ -59,6 +61,7 @@ class Batch:
     present: Mapping[str, Tensor]
     mixed: Mixed | None = None
     strong: Tensor | None = None
+    numbers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`; copies from pinned memory do not block."""
@@ -68,6 +71,7 @@ class Batch:
             images=self.images.to(device, non_blocking=True),
             targets={head: values.to(device, non_blocking=True) for head, values in self.targets.items()},
             present={head: values.to(device, non_blocking=True) for head, values in self.present.items()},
+            numbers={head: values.to(device, non_blocking=True) for head, values in self.numbers.items()},
             strong=None if self.strong is None else self.strong.to(device, non_blocking=True),
         )
 

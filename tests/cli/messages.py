@@ -167,6 +167,24 @@ CASES = [
     ),
     Case("an ordinal way that is none", f"{TRAIN} --set heads.size.ordinal=corm", nothing, ("heads.size.ordinal", "'corm'", "did you mean 'corn'")),
     Case(
+        "a spread around no number",
+        f"{TRAIN} --set heads.size.kind=ordinal --set heads.size.ordinal=soft --set heads.size.loss_options.spread=2",
+        nothing,
+        ("squares.task.yaml: heads.size.loss_options.spread", "no card has attributes.size.cuts", "leave spread out"),
+    ),
+    Case(
+        "a spread of nothing",
+        f"{TRAIN} --set heads.size.kind=ordinal --set heads.size.ordinal=soft --set heads.size.loss_options.spread=0",
+        nothing,
+        ("squares.task.yaml: heads.size.loss_options", "spread", "greater than 0"),
+    ),
+    Case(
+        "a spread around two cards' cut points",
+        f"{TRAIN} --set heads.size.kind=ordinal --set heads.size.ordinal=soft --set heads.size.loss_options.spread=2",
+        both(card("[small, large]}", "[small, large], cuts: [5]}"), two_cards, edit("other.card.yaml", "cuts: [5]", "cuts: [6]")),
+        ("heads.size.loss_options.spread", "same points", "5 in squares", "6 in other", "leave spread out"),
+    ),
+    Case(
         "an order of one class",
         f"{TRAIN} --set heads.size.kind=ordinal",
         card("[small, large]", "[small]"),

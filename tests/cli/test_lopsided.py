@@ -1,6 +1,7 @@
 """Losses for lopsided classes and ordinal heads through the real command line: trained, predicted, and not used for cleaning."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -83,6 +84,27 @@ def test_ordinal_heads_are_trained_judged_by_their_distance_and_predict(cli, few
     by_hand = (table["given"].map(order.index) - table["colour"].map(order.index)).abs().mean()
     assert json.loads((tmp_path / "scores.json").read_text())["scores"]["colour/mae"][0] == pytest.approx(by_hand)
     assert "classes off on average" in evaluated.out
+
+
+@pytest.mark.parametrize("options", [("--freeze", "--sweep-lr", "0.003,0.03"), ("image.px=32", "mix={mixup: 0.4}")])
+def test_a_head_is_taught_by_numbers_near_their_cut_points_and_predicts_classes(cli, few_squares, tmp_path, options):
+    folder = shutil.copytree(few_squares, tmp_path / "numbers")
+    table = pd.read_csv(folder / "labels.csv", dtype=str)
+    table["Size"] = [{"small": "9.5", "large": "14"}[size] for size in table["Size"]]
+    table.to_csv(folder / "labels.csv", index=False)
+    card = folder / "squares.card.yaml"
+    card.write_text(card.read_text().replace("[small, large]}", "[small, large], cuts: [10]}"))
+    by_number = settings("heads.size.kind=ordinal", "heads.size.ordinal=soft", "heads.size.loss_options.temperature=0.01")
+    flags = [*options] if options[0].startswith("--") else settings(*options)
+    first_losses = []
+    for name, spread in (("hard", ()), ("soft", ("heads.size.loss_options.spread=2",))):
+        trained = train(cli, folder, tmp_path / name, "--epochs", 2, *by_number, *settings(*spread), *flags)
+        assert trained.code == 0, trained.err
+        first_losses.append(pd.read_csv(tmp_path / name / "metrics.csv")["size/val_loss"][0])
+    assert first_losses[0] != first_losses[1]
+    predicted = cli("predict", tmp_path / "soft", folder / "images", "--csv", tmp_path / "out.csv", "--workers", 0)
+    assert predicted.code == 0, predicted.err
+    assert set(pd.read_csv(tmp_path / "out.csv")["size"]) <= {"small", "large"}
 
 
 def test_samples_of_rare_classes_are_made_in_training_and_leave_no_trace_in_the_model(cli, squares, tmp_path):

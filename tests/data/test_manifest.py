@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,22 @@ def test_a_row_has_its_key_path_group_split_and_targets(tmp_path):
     assert manifest.targets("age").tolist() == [0, 1, MISSING]
     assert manifest.class_counts("kind").tolist() == [1, 1]
     assert manifest.image_paths()[0] == tmp_path / "img" / "a.jpg"
+
+
+def test_a_number_is_kept_beside_its_class_until_the_label_is_another(tmp_path):
+    card = make_card(attributes={"age": {"classes": ["young", "old"], "cuts": [10], "values": {"7": "old"}, "missing": ["", "-1"]}})
+    write_pack(tmp_path, "file,age\na.jpg,9.5\nb.jpg,10\nc.jpg,-1\nd.jpg,old\ne.jpg,7\nf.jpg,3\n", pictures=tuple(f"{name}.jpg" for name in "abcdef"))
+    manifest, _ = build_manifest({"pack": card}, {"pack": tmp_path})
+    assert manifest.targets("age").tolist() == [0, 1, MISSING, 1, 1, 0]
+    assert manifest.numbers("age", [10]).tolist() == pytest.approx([9.5, 10, math.nan, math.nan, math.nan, 3], nan_ok=True)
+    mended = manifest.with_columns(age=np.array([0, 0, 1, 1, MISSING, MISSING]))
+    assert mended.numbers("age", [10]).tolist() == pytest.approx([9.5] + [math.nan] * 5, nan_ok=True)
+
+
+def test_an_attribute_that_no_number_is_cut_for_has_none(tmp_path):
+    write_pack(tmp_path, "file,kind,age\na.jpg,cat,3\n")
+    manifest, _ = build_manifest({"pack": make_card()}, {"pack": tmp_path})
+    assert np.isnan(manifest.numbers("kind", [])).all()
 
 
 def test_every_fault_is_found_at_once_with_file_row_and_column(tmp_path):

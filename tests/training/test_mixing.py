@@ -95,6 +95,21 @@ def test_a_missing_label_gives_no_loss_for_its_share_and_the_mean_is_over_the_sh
     assert losses.total.item() == pytest.approx(by_hand.item())
 
 
+def test_a_mixed_picture_learns_from_both_its_numbers():
+    context = LossContext(torch.ones(2), cuts=(10.0,))
+    head = build_head(HeadSpec(kind="ordinal", ordinal="soft", loss_options={"spread": 1.0}), features=4, context=context)
+    present, targets = {"a": torch.tensor([True, True])}, {"a": torch.tensor([0, 1])}
+    batch = Batch(torch.arange(2), torch.zeros(2, 4), targets, present, numbers={"a": torch.tensor([1.0, 10.0])})
+    mixed = next(mixed_batches([batch] * 9, MixSpec(mixup=1.0), seed=1, epoch=0, process=0))
+    partners = (mixed.mixed.targets["a"] != targets["a"]).any()
+    expected = [10.0, 1.0] if partners else [1.0, 10.0]
+    assert mixed.mixed.numbers["a"].tolist() == expected
+    logits = torch.tensor([[0.0, 2.0], [0.0, 2.0]])
+    own, other = (head.loss(logits, each.targets["a"], each.numbers["a"]).sum() for each in (mixed, mixed.mixed))
+    by_hand = (mixed.mixed.own_share * own + (1 - mixed.mixed.own_share) * other) / 2
+    assert masked_losses({"a": head}, {"a": logits}, mixed, weights={"a": 1.0}).total.item() == pytest.approx(by_hand.item())
+
+
 def test_training_mixes_where_the_task_says_so_and_not_otherwise(shared_squares):
     losses = []
     for options in ((), ("mix={mixup: 1.0, cutmix: 1.0}",), ("mix={mixup: 1.0, cutmix: 1.0}",)):

@@ -202,9 +202,11 @@ class LabelledBatches:
         seed: int,
         ratios: Mapping[str, float] | None = None,
         weights: npt.NDArray[np.float64] | None = None,
+        cuts: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         """`ratios`: a card's draws per epoch over its rows, by default 1. `weights`: `(rows,)`, how many times as often as its
-        card's other rows each is drawn; their mean over each card is 1.
+        card's other rows each is drawn; their mean over each card is 1. `cuts`: of the heads that learn from the numbers that their
+        classes were cut from.
         """
         self._source = source
         self._batch_size = batch_size
@@ -213,6 +215,7 @@ class LabelledBatches:
         targets = {head: torch.from_numpy(manifest.targets(head)) for head in heads}
         self._present = {head: values != MISSING for head, values in targets.items()}
         self._targets = {head: values.clamp(min=0) for head, values in targets.items()}
+        self._numbers = {head: torch.from_numpy(manifest.numbers(head, at)) for head, at in (cuts or {}).items()}
         self._cards = manifest.frame["card"].to_numpy()
         self._expected = expected_draws(self._cards, ratios or {}) * (1.0 if weights is None else weights)
         self.steps_per_epoch = len(self._draws(0))
@@ -258,6 +261,7 @@ class LabelledBatches:
                 images=decoded.images,
                 targets={head: values[decoded.rows] for head, values in self._targets.items()},
                 present={head: values[decoded.rows] for head, values in self._present.items()},
+                numbers={head: values[decoded.rows] for head, values in self._numbers.items()},
             )
 
 

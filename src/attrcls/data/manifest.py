@@ -15,7 +15,7 @@ import pandas as pd
 from attrcls.card import Card
 from attrcls.data.leaks import LEAK_FIX, find_leaks, number_files
 from attrcls.data.locations import Locations
-from attrcls.data.rows import BOX_COLUMNS, read_rows
+from attrcls.data.rows import BOX_COLUMNS, number_column, read_rows
 from attrcls.errors import Problem, ProblemsError
 from attrcls.types import MISSING
 
@@ -29,8 +29,8 @@ class Manifest:
 
     `frame` has the columns card, row_id, path (below the card's folder in `roots`), xmin, ymin, xmax, ymax (pixels,
     NaN where there is no box), group (blank where a row stands alone), split (train, val, test, or blank until it is
-    split), and for each attribute an int64 column of class indices, `MISSING` where there is no label. `classes` are
-    each attribute's class names in order.
+    split), and for each attribute an int64 column of class indices, `MISSING` where there is no label; where a card cuts
+    a number into these classes, a column of it as well. `classes` are each attribute's class names in order.
     """
 
     frame: pd.DataFrame
@@ -44,6 +44,16 @@ class Manifest:
         """Class indices `(rows,)`, `MISSING` where there is no label."""
         # A copy: pandas hands out read-only views, and torch wants memory of its own.
         return self.frame[attribute].to_numpy(dtype=np.int64, copy=True)
+
+    def numbers(self, attribute: str, cuts: Sequence[float]) -> npt.NDArray[np.float32]:
+        """The numbers `(rows,)` behind an attribute's classes; NaN where there is none, or where the label is not the class that `cuts` put
+        it in, as when cleaning changed it."""
+        column = number_column(attribute)
+        if column not in self.frame:
+            return np.full(len(self), np.nan, dtype=np.float32)
+        numbers = self.frame[column].to_numpy(dtype=np.float64)
+        classes = np.searchsorted(np.asarray(cuts, dtype=np.float64), numbers, side="right")
+        return np.where(classes == self.targets(attribute), numbers, np.nan).astype(np.float32)
 
     def of_split(self, split: str) -> "Manifest":
         """The rows of one split, in order."""

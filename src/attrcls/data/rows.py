@@ -21,6 +21,11 @@ from attrcls.types import MISSING, SPLITS
 BOX_COLUMNS = ("xmin", "ymin", "xmax", "ymax")
 
 
+def number_column(attribute: str) -> str:
+    """The manifest's column of the numbers that an attribute's classes were cut from; no attribute is called so."""
+    return f"{attribute}:number"
+
+
 @dataclass
 class _Reading:
     """A table being turned into rows; `bad` marks the rows that cannot be used, `problems` say why."""
@@ -99,7 +104,10 @@ def _read_table_rows(card: Card, table: TableSpec, root: Path) -> tuple[pd.DataF
         if source is None and folders:
             columns[name] = np.tile([spec.classes.index(label) for label in folders.files.values()], len(cells))
         elif source is not None:
-            columns[name] = _read_targets(spec, column(source, f"the labels of {name}")[positions], source, reading)
+            cells_of = column(source, f"the labels of {name}")[positions]
+            columns[name] = _read_targets(spec, cells_of, source, reading)
+            if spec.cuts:
+                columns[number_column(name)] = np.array([spec.number_of(cell) for cell in cells_of], dtype=np.float64)
     return pd.DataFrame(columns, index=range(len(positions))), reading
 
 

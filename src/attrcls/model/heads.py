@@ -58,9 +58,10 @@ class Head(nn.Module):
         """Tell the loss that an epoch, counted from 0, begins."""
         self._loss.start_epoch(epoch)
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Per-sample losses `(batch,)` of logits `(batch, outputs)` against class indices `(batch,)`."""
-        losses: Tensor = self._loss(logits, targets)
+    def loss(self, logits: Tensor, targets: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """Per-sample losses `(batch,)` of logits `(batch, outputs)` against class indices `(batch,)`, and where the head learns from what
+        these were cut from, `numbers` `(batch,)`, NaN where one is not known."""
+        losses: Tensor = self._loss(logits, targets, numbers)
         return losses
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -108,6 +109,11 @@ def build_head(spec: HeadSpec, *, features: int, context: LossContext) -> Head:
     if spec.kind not in HEADS:
         raise UserError(f"head kind: no kind {spec.kind!r}{suggest(spec.kind, HEADS)} (kinds: {', '.join(HEADS)})")
     return HEADS[spec.kind](spec, features=features, context=context)
+
+
+def learns_numbers(spec: HeadSpec) -> bool:
+    """Whether a head is taught by the numbers that its classes were cut from."""
+    return spec.ordinal == "soft" and "spread" in spec.loss_options
 
 
 def check_loss_options(spec: HeadSpec, *, where: str) -> None:

@@ -28,11 +28,12 @@ WholePart = Annotated[float, Field(ge=0, le=1)]
 @dataclass(frozen=True)
 class LossContext:
     """What a loss may know: the train split's labelled rows per class `(classes,)`, after cleaning and before balancing, the
-    task's smoothing (0–1) and how many epochs it has."""
+    task's smoothing (0–1), how many epochs it has, and where the number behind the classes is cut, if one is."""
 
     class_counts: Tensor
     label_smoothing: float = 0.0
     epochs: int = 1
+    cuts: tuple[float, ...] = ()
 
 
 class Loss(nn.Module):
@@ -57,8 +58,8 @@ class Loss(nn.Module):
     def start_epoch(self, epoch: int) -> None:
         """Be told that an epoch, counted from 0, begins."""
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Losses `(batch,)` of logits `(batch, outputs)` against class indices `(batch,)`."""
+    def forward(self, logits: Tensor, targets: Tensor, numbers: Tensor | None = None) -> Tensor:
+        """Losses `(batch,)` of logits `(batch, outputs)` against class indices `(batch,)`; `numbers` are for a loss that learns from them."""
         return self.per_sample(logits, targets) * self.weights[targets]
 
     def per_sample(self, logits: Tensor, targets: Tensor) -> Tensor:

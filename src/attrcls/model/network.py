@@ -15,7 +15,7 @@ from attrcls.model.rsg import Made, RareSamples, build_rare_samples
 from attrcls.model.trunk import build_trunk
 from attrcls.sections import ImageSpec
 from attrcls.task import Task
-from attrcls.types import Batch
+from attrcls.types import Batch, Mixed
 
 # Beside the heads' names, none of which is blank.
 MADE = ""
@@ -125,18 +125,22 @@ class Losses:
     heads: dict[str, Tensor]
 
 
-def build_network(task: Task, class_counts: Mapping[str, Sequence[int]], *, weights: str) -> tuple[Network, str]:
-    """The task's network, and in words which trunk weights were loaded. Random numbers come from torch's generator.
+def build_network(
+    task: Task, class_counts: Mapping[str, Sequence[int]], *, weights: str, cuts: Mapping[str, Sequence[float]] | None = None
+) -> tuple[Network, str]:
+    """The task's network, and in words which trunk weights were loaded. Random numbers come from torch's generator. `cuts` are of heads that
+    learn from the numbers that their classes were cut from.
 
     Raises:
         UserError: unknown trunk, loss or head kind, or weights that do not fit.
     """
     image: ImageSpec = task.image
     trunk = build_trunk(task.trunk.name, px=image.px, weights=weights)
-    heads = {
-        name: build_head(spec, features=trunk.features, context=LossContext(torch.tensor(class_counts[name]), spec.label_smoothing, task.epochs))
+    contexts = {
+        name: LossContext(torch.tensor(class_counts[name]), spec.label_smoothing, task.epochs, tuple((cuts or {}).get(name, ())))
         for name, spec in task.heads.items()
     }
+    heads = {name: build_head(spec, features=trunk.features, context=contexts[name]) for name, spec in task.heads.items()}
     network = Network(trunk.module, heads, mean=image.mean, std=image.std)
     network.freeze_bn = task.trunk.freeze_bn
     return network, trunk.loaded
@@ -178,16 +182,16 @@ def masked_losses(
     labelled = count_labelled(batch) if labelled is None else labelled
     means = {}
     for name, values in logits.items():
-        total = _sum_over_labelled(heads[name], values, batch.targets[name], batch.present[name])
+        total = _sum_over_labelled(heads[name], values, batch, name)
         if batch.mixed is not None:
-            others = _sum_over_labelled(heads[name], values, batch.mixed.targets[name], batch.mixed.present[name])
+            others = _sum_over_labelled(heads[name], values, batch.mixed, name)
             total = batch.mixed.own_share * total + (1 - batch.mixed.own_share) * others
         means[name] = total / labelled[name].clamp(min=1)
     total = torch.stack([means[name] * weights[name] for name in means]).sum()
     return Losses(total, means)
 
 
-def _sum_over_labelled(head: Head, logits: Tensor, targets: Tensor, present: Tensor) -> Tensor:
-    per_sample = head.loss(logits, targets)
+def _sum_over_labelled(head: Head, logits: Tensor, labels: Batch | Mixed, name: str) -> Tensor:
+    per_sample = head.loss(logits, labels.targets[name], labels.numbers.get(name))
     # where, not a product: an infinite loss of a masked sample must not become NaN.
-    return torch.where(present, per_sample, per_sample.new_zeros(())).sum()
+    return torch.where(labels.present[name], per_sample, per_sample.new_zeros(())).sum()

@@ -16,6 +16,7 @@ from attrcls.features.cache import default_cache
 from attrcls.features.extract import Progress, view_features
 from attrcls.model.network import Network
 from attrcls.runs.balance import TrainBalance
+from attrcls.runs.prepare import learned_cuts
 from attrcls.task import ROTATION, Plan, Task
 
 # Views of all rows together whose features are held in memory: a gigabyte of resnet18's, four of resnet50's.
@@ -112,4 +113,7 @@ def frozen_batches(
 
 def _labelled(manifest: Manifest, source: DrawSource, plan: Plan, task: Task, balance: TrainBalance | None) -> LabelledBatches:
     weights = balance.weights if balance else None
-    return LabelledBatches(manifest, source, heads=list(task.heads), batch_size=task.batch_size, seed=task.seed, ratios=plan.ratios, weights=weights)
+    return LabelledBatches(
+        manifest, source, heads=list(task.heads), batch_size=task.batch_size, seed=task.seed, ratios=plan.ratios, weights=weights,
+        cuts=learned_cuts(plan),
+    )  # fmt: skip

@@ -154,6 +154,7 @@ def _copied(batches: Iterator[Batch], names: Mapping[str, str]) -> Iterator[Batc
             batch,
             targets={name: batch.targets[head] for name, head in names.items()},
             present={name: batch.present[head] for name, head in names.items()},
+            numbers={name: batch.numbers[head] for name, head in names.items() if head in batch.numbers},
         )
 
 

@@ -22,7 +22,7 @@ from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
 from attrcls.runs.folder import open_run_folder, record_end
 from attrcls.runs.places import remember_places, without_places
-from attrcls.runs.prepare import Prepared, check_names, prepare_data
+from attrcls.runs.prepare import Prepared, check_names, learned_cuts, prepare_data
 from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
 from attrcls.runs.sweep import Sweep, check_sweep, chosen_before, sweep_rates
 from attrcls.runs.unlabelled import UnlabelledRows, parted_workers, set_apart, unlabelled_batches
@@ -192,7 +192,7 @@ def _build_state(plan: Plan, prepared: Prepared, fabric: Engine, *, weights: str
     seed_everything(plan.task.seed)
     train = prepared.manifest.of_split("train")
     counts = {head: train.class_counts(head).tolist() for head in plan.task.heads}
-    network, loaded = build_network(plan.task, counts, weights=weights)
+    network, loaded = build_network(plan.task, counts, weights=weights, cuts=learned_cuts(plan))
     add_rare_samples(network, plan.task, counts)
     place(network, fabric)
     ema = build_ema(network, plan.task.ema, frozen_trunk=plan.task.trunk.freeze) if plan.task.ema else None

@@ -48,6 +48,7 @@ def mix(batch: Batch, spec: MixSpec, *, key: Sequence[int]) -> Batch:
             own_share=own,
             targets={head: values[partners] for head, values in batch.targets.items()},
             present={head: values[partners] for head, values in batch.present.items()},
+            numbers={head: values[partners] for head, values in batch.numbers.items()},
         ),
     )
 
