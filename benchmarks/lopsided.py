@@ -27,6 +27,7 @@ from attrcls.runs.train import run_train
 from attrcls.tensors import load_tensors
 
 RESULTS = Path(__file__).parent / "results" / "lopsided"
+TASKS = Path(__file__).parent / "tasks"
 HEAD = "age_band"
 CHOSEN_BY = f"{HEAD}/recall"
 
@@ -34,6 +35,11 @@ CHOSEN_BY = f"{HEAD}/recall"
 def loss(name: str, **options: float) -> dict[str, Any]:
     """A recipe that changes the age head's loss alone."""
     return {f"heads.{HEAD}.loss": name, **{f"heads.{HEAD}.loss_options.{key}": value for key, value in options.items()}}
+
+
+def ordinal(way: str, **options: float) -> dict[str, Any]:
+    """A recipe that makes the age head one of classes that have an order."""
+    return {f"heads.{HEAD}.kind": "ordinal", f"heads.{HEAD}.ordinal": way, **{f"heads.{HEAD}.loss_options.{key}": options[key] for key in options}}
 
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -48,6 +54,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     "ldam": {**loss("ldam", deferred=1), f"heads.{HEAD}.label_smoothing": 0},
     "ldam-drw": {**loss("ldam"), f"heads.{HEAD}.label_smoothing": 0},
     "ldam-rsg": {**loss("ldam"), f"heads.{HEAD}.label_smoothing": 0, "rsg": {"head": HEAD}},
+    # Bands have an order.
+    "corn": ordinal("corn"),
+    "coral": ordinal("coral"),
+    "soft": ordinal("soft"),
+    "soft-years": {**ordinal("soft", spread=4), "cards": [str(TASKS / "age5_years.card.yaml")]},
+    "corn-balanced": {**ordinal("corn"), "balance": [HEAD]},
 }
 BUDGETS: dict[str, dict[str, Any]] = {"frozen": {"trunk.freeze": True}, "small": {"image.px": 64}, "full": {}}
 # What a prediction may be told beside.
