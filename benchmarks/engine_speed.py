@@ -23,6 +23,7 @@ import torch
 
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures, default_workers
+from attrcls.data.recipes import Recipes
 from attrcls.features.cache import default_cache
 from attrcls.graph.extras import is_installed
 from attrcls.model.description import describe_model
@@ -100,7 +101,7 @@ def decode_rate(paths: list[Path]) -> float:
     """Pictures per second from files to batches, on all cores, with nothing else to do."""
     plan = load_plan("clothing", changes={"image.px": PX})
     pictures = Pictures(paths, None, plan.task.image.resize_px, plan.task.image.fit)
-    loader = DecodedLoader(PictureDataset(pictures, Augmenter("none", px=PX)), workers=default_workers())
+    loader = DecodedLoader(PictureDataset(pictures, Recipes(Augmenter("none", px=PX))), workers=default_workers())
     draws = [Draw(row, (0,)) for row in range(len(paths))]
     batches = loader.batches([draws[start : start + BATCH_SIZE] for start in range(0, len(draws), BATCH_SIZE)])
     next(batches)  # the workers have started

@@ -26,6 +26,7 @@ from attrcls.data.cache import open_cache
 from attrcls.data.decode import decode
 from attrcls.data.images import resize_to
 from attrcls.data.loader import Draw, PictureDataset, Pictures
+from attrcls.data.recipes import Recipes
 
 MARGIN = 1.125
 
@@ -40,13 +41,13 @@ def measure(pack: Path, *, px: int, recipe: str, rows: int, rounds: int) -> dict
     full = [decode(each, min_px=larger) for each in data]
     sized = [resize_to(image, px=larger, fit="stretch") for image in full]
     draws = [Draw(row, (0, 1, 0, row, 0, 0)) for row in range(len(paths))]
-    plain = PictureDataset(pictures, augmenter)
+    plain = PictureDataset(pictures, Recipes(augmenter))
     items = [plain[draw] for draw in draws]
     with tempfile.TemporaryDirectory() as folder:
         cache = open_cache(folder, "20GB")
         assert cache
         reader = cache.keep(pictures)
-        cached = PictureDataset(reader, augmenter)
+        cached = PictureDataset(reader, Recipes(augmenter))
         steps: dict[str, Callable[[], object]] = {
             "read": lambda: [path.read_bytes() for path in paths],
             "decode": lambda: [decode(each, min_px=larger) for each in data],

@@ -9,6 +9,7 @@ import pytest
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import Draw, PictureDataset, Pictures
 from attrcls.data.manifest import build_manifest
+from attrcls.data.recipes import Recipes
 from attrcls.data.rotation import turned_four_ways
 from attrcls.runs.pretrain import pretext_plan
 from attrcls.task import load_plan
@@ -65,7 +66,7 @@ def test_a_picture_is_turned_after_its_augmentation_by_what_its_label_says(few_s
     assert turns[:8].tolist() == [0, 1, 2, 3] * 2
     assert manifest.frame["row_id"].is_unique
     pictures = Pictures(manifest.image_paths(), None, 36, "stretch")
-    plain, turned = (PictureDataset(pictures, Augmenter("crop", px=32), turns=each) for each in (None, turns))
+    plain, turned = (PictureDataset(pictures, Recipes(Augmenter("crop", px=32)), turns=each) for each in (None, turns))
     for row in range(4):
         # The same key: mirrored and cut alike, and only then turned, to the left.
         assert np.array_equal(turned[Draw(row, (7,))][1], np.rot90(plain[Draw(row, (7,))][1], row))

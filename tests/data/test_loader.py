@@ -8,6 +8,7 @@ import torch
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, LabelledBatches, PictureDataset, Pictures
 from attrcls.data.manifest import Manifest, build_manifest
+from attrcls.data.recipes import Recipes
 from attrcls.errors import UserError
 from attrcls.task import load_plan
 from attrcls.types import Share
@@ -31,8 +32,8 @@ def make_batches(
     repeat_recipe: str | None = None,
 ) -> LabelledBatches:
     pictures = Pictures(manifest.image_paths(), None, 36, "stretch")
-    repeat_augmenter = Augmenter(repeat_recipe, px=32) if repeat_recipe else None
-    loader = DecodedLoader(PictureDataset(pictures, Augmenter(recipe, px=32), repeat_augmenter=repeat_augmenter), workers=workers)
+    recipes = Recipes(Augmenter(recipe, px=32), repeats=Augmenter(repeat_recipe, px=32) if repeat_recipe else None)
+    loader = DecodedLoader(PictureDataset(pictures, recipes), workers=workers)
     return LabelledBatches(manifest, loader, heads=["colour", "size"], batch_size=batch_size, seed=seed, ratios=ratios, weights=weights)
 
 

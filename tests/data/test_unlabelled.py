@@ -5,6 +5,7 @@ import torch
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, PictureDataset, Pictures
 from attrcls.data.manifest import Manifest, build_manifest
+from attrcls.data.recipes import Recipes
 from attrcls.data.unlabelled import UnlabelledBatches
 from attrcls.task import load_plan
 from attrcls.types import MISSING, Share
@@ -19,9 +20,8 @@ def manifest(few_squares) -> Manifest:
 
 
 def make(manifest: Manifest, *, batch_size: int = 4, workers: int = 0, seed: int = 0) -> UnlabelledBatches:
-    dataset = PictureDataset(
-        Pictures(manifest.image_paths(), None, 36, "stretch"), Augmenter("crop", px=32), repeat_augmenter=Augmenter("strong", px=32)
-    )
+    recipes = Recipes(Augmenter("crop", px=32), repeats=Augmenter("strong", px=32))
+    dataset = PictureDataset(Pictures(manifest.image_paths(), None, 36, "stretch"), recipes)
     return UnlabelledBatches(manifest, DecodedLoader(dataset, workers=workers), heads=["colour", "size"], batch_size=batch_size, seed=seed)
 
 

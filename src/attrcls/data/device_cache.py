@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from attrcls.data.batch_augment import BatchAugmenter
 from attrcls.data.loader import Decoded, DecodedLoader, Draw, PictureDataset, Pictures
 from attrcls.data.machine import free_memory
 from attrcls.data.pixelfile import keys_of
+from attrcls.data.recipes import Recipe, Recipes
 from attrcls.errors import UserError
 
 # Left free on the device, for the network and its batches.
@@ -78,7 +78,7 @@ class _PixelSet:
 
 def _decoded(pictures: Pictures[Path], device: torch.device, workers: int, advance: Progress) -> _PixelSet:
     px, rows = pictures.resize_px, len(pictures.paths)
-    dataset = PictureDataset(pictures, Augmenter("none", px=px))
+    dataset = PictureDataset(pictures, Recipes(Augmenter("none", px=px)))
     loader = DecodedLoader(dataset, workers=workers if rows > _DECODE_BATCH else 0, pin_memory=device.type == "cuda")
     kept = _PixelSet(torch.empty((rows, px, px, 3), dtype=torch.uint8, device=device))
     starts = range(0, rows, _DECODE_BATCH)
@@ -92,10 +92,10 @@ def _decoded(pictures: Pictures[Path], device: torch.device, workers: int, advan
 
 
 class DevicePictures:
-    """A `DrawSource` of pictures that lie on the device; a row's repeats by a recipe of their own, if there is one."""
+    """A `DrawSource` of pictures that lie on the device, each draw augmented by its own recipe."""
 
-    def __init__(self, kept: _PixelSet, augmenter: BatchAugmenter, *, repeat_augmenter: BatchAugmenter | None = None) -> None:
-        self._kept, self._augmenter, self._repeat_augmenter = kept, augmenter, repeat_augmenter
+    def __init__(self, kept: _PixelSet, recipes: Recipes[BatchAugmenter]) -> None:
+        self._kept, self._recipes = kept, recipes
 
     def batches(self, draws: Sequence[list[Draw]]) -> Iterator[Decoded]:
         """Augmented batches on the device, one per list of draws; `rows` stay on the CPU, where the labels are."""
@@ -105,15 +105,13 @@ class DevicePictures:
             yield Decoded(torch.tensor([draw.row for draw in batch]), self._images(batch).permute(0, 3, 1, 2), failures)
 
     def _images(self, batch: Sequence[Draw]) -> Tensor:
-        if self._repeat_augmenter is None or not any(draw.repeat for draw in batch):
-            return self._augmented(batch, self._augmenter)
-        parts = [[at for at, draw in enumerate(batch) if bool(draw.repeat) is repeated] for repeated in (False, True)]
-        augmented = [
-            self._augmented([batch[at] for at in part], augmenter)
-            for part, augmenter in zip(parts, (self._augmenter, self._repeat_augmenter), strict=True)
-            if part
-        ]
-        order = np.argsort([at for part in parts for at in part])
+        parts: dict[BatchAugmenter, list[int]] = {}
+        for at, draw in enumerate(batch):
+            parts.setdefault(self._recipes.choose(draw.row, repeat=draw.repeat), []).append(at)
+        augmented = [self._augmented([batch[at] for at in part], augmenter) for augmenter, part in parts.items()]
+        if len(augmented) == 1:
+            return augmented[0]
+        order = np.argsort([at for part in parts.values() for at in part])
         return torch.cat(augmented)[torch.from_numpy(order).to(self._kept.pixels.device)]
 
     def _augmented(self, batch: Sequence[Draw], augmenter: BatchAugmenter) -> Tensor:
@@ -122,15 +120,13 @@ class DevicePictures:
 
 
 def device_pictures(
-    pictures: Pictures[Path], cache: DeviceCache, recipe: Any, *, px: int, repeat_recipe: Any = None, workers: int,
-    on_start: Callable[[int], Progress] | None = None, names: tuple[str, str] = ("augment", "balance.repeat_augment"),
+    pictures: Pictures[Path], cache: DeviceCache, recipes: Recipes[Recipe], *, px: int, workers: int,
+    on_start: Callable[[int], Progress] | None = None,
 ) -> DevicePictures:  # fmt: skip
-    """Pictures kept on the cache's device, augmented there by `recipe`, at `px`; `names` are the recipes' in messages.
+    """Pictures kept on the cache's device, augmented there, at `px`.
 
     Raises:
         UserError: a recipe has what cannot be done on the device, or the pictures do not fit there.
     """
-    from_px = pictures.resize_px
-    augmenter = BatchAugmenter(recipe, px=px, from_px=from_px, where=names[0])
-    repeat = None if repeat_recipe is None else BatchAugmenter(repeat_recipe, px=px, from_px=from_px, where=names[1])
-    return DevicePictures(cache.keep(pictures, workers=workers, on_start=on_start), augmenter, repeat_augmenter=repeat)
+    built = recipes.built(lambda recipe: BatchAugmenter(recipe.transforms, px=px, from_px=pictures.resize_px, where=recipe.key))
+    return DevicePictures(cache.keep(pictures, workers=workers, on_start=on_start), built)

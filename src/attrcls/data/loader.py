@@ -22,6 +22,7 @@ from attrcls.data.draws import Parts, draw_rows, expected_draws, split_evenly
 from attrcls.data.images import Box, read_image, resize_to
 from attrcls.data.machine import PREFETCH, cores, shared_memory, workers_for
 from attrcls.data.manifest import Manifest
+from attrcls.data.recipes import Recipes
 from attrcls.data.remote import Location
 from attrcls.errors import ImageError, UserError
 from attrcls.launcher import find_launch
@@ -96,24 +97,21 @@ class Decoded(NamedTuple):
 
 
 class PictureDataset(Dataset[Any]):
-    """Reads and augments one picture per `Draw`; a row's repeats in an epoch by a recipe of their own, if there is one.
+    """Reads one picture per `Draw`, and augments it by the recipe of that draw.
 
     `turns` `(rows,)`: quarter turns to the left, made last: a picture on its side that is mirrored then would seem turned the other way.
     """
 
-    def __init__(
-        self, pictures: PictureReader, augmenter: Augmenter, *, repeat_augmenter: Augmenter | None = None, turns: npt.NDArray[np.int64] | None = None
-    ) -> None:
+    def __init__(self, pictures: PictureReader, recipes: Recipes[Augmenter], *, turns: npt.NDArray[np.int64] | None = None) -> None:
         self.pictures = pictures
-        self.augmenter = augmenter
-        self.repeat_augmenter = repeat_augmenter or augmenter
+        self.recipes = recipes
         self.turns = turns
 
     def __len__(self) -> int:
         return len(self.pictures.paths)
 
     def __getitem__(self, draw: Draw) -> tuple[int, npt.NDArray[np.uint8] | ImageError]:
-        augmenter = self.repeat_augmenter if draw.repeat else self.augmenter
+        augmenter = self.recipes.choose(draw.row, repeat=draw.repeat)
         try:
             image = augmenter(self.pictures.read(draw.row), draw.key)
             return draw.row, image if self.turns is None else np.rot90(image, self.turns[draw.row])
@@ -122,7 +120,8 @@ class PictureDataset(Dataset[Any]):
 
     def collate(self, items: Sequence[tuple[int, npt.NDArray[np.uint8] | ImageError]]) -> Decoded:
         """Stack a batch, images `(batch, px, px, 3)`; what could not be read stays black and is listed."""
-        images = np.zeros((len(items), self.augmenter.px, self.augmenter.px, 3), dtype=np.uint8)
+        px = self.recipes.usual.px
+        images = np.zeros((len(items), px, px, 3), dtype=np.uint8)
         failures = []
         for position, (_, image) in enumerate(items):
             if isinstance(image, ImageError):

@@ -9,13 +9,15 @@ from torch import Tensor
 
 from attrcls.data.augment import Augmenter
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures
+from attrcls.data.recipes import Recipes
 from attrcls.data.remote import Location
 from attrcls.sections import ImageSpec
 
 
 def read_pictures(paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None, image: ImageSpec) -> Tensor:
     """uint8 `(pictures, 3, px, px)`, as prediction sees them; what cannot be read is left out, so there may be fewer than paths."""
-    dataset = PictureDataset(Pictures(paths, boxes if image.crop_boxes else None, image.resize_px, image.fit), Augmenter("none", px=image.px))
+    pictures = Pictures(paths, boxes if image.crop_boxes else None, image.resize_px, image.fit)
+    dataset = PictureDataset(pictures, Recipes(Augmenter("none", px=image.px)))
     read = []
     for decoded in DecodedLoader(dataset, workers=0).batches([[Draw(row, (0,))] for row in range(len(paths))]):
         if not decoded.failures:

@@ -20,6 +20,7 @@ from attrcls.data.augment import Augmenter
 from attrcls.data.draws import Parts
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures, default_workers, pictures_of
 from attrcls.data.manifest import Manifest
+from attrcls.data.recipes import Recipes
 from attrcls.engine import Engine, precision_of
 from attrcls.errors import UserError
 from attrcls.features.cache import content_keys, kept_or_computed
@@ -65,7 +66,7 @@ def trunk_features(
 
     def compute(engine: str, rows: list[int]) -> Iterator[Tensor]:
         advance = on_start(len(rows)) if on_start else None
-        loader = _loader(PictureDataset(pictures, Augmenter("none", px=image.px)), fabric, workers)
+        loader = _loader(PictureDataset(pictures, Recipes(Augmenter("none", px=image.px))), fabric, workers)
         starts = range(0, len(rows), batch_size)
         draws = Parts(len(starts), lambda place: [Draw(row, (0,)) for row in rows[starts[place] : starts[place] + batch_size]])
         batches = _started(_pixels(loader, draws, manifest=manifest, fabric=fabric, advance=advance))
@@ -112,7 +113,7 @@ def view_features(
     def compute(engine: str, rows: list[int]) -> Iterator[Tensor]:
         advance = on_start(len(rows) * views) if on_start else None
         # A view is a repeat of its row: the first is shown as it is, the others by the recipe.
-        dataset = PictureDataset(pictures, Augmenter("none", px=image.px), repeat_augmenter=Augmenter(recipe, px=image.px))
+        dataset = PictureDataset(pictures, Recipes(Augmenter("none", px=image.px), repeats=Augmenter(recipe, px=image.px)))
         # Whole rows in each batch.
         rows_each = max(1, batch_size // views)
         size, starts = rows_each * views, range(0, len(rows), rows_each)

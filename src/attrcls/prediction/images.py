@@ -13,6 +13,7 @@ import torch
 from attrcls.data.augment import Augmenter
 from attrcls.data.draws import Parts
 from attrcls.data.loader import DecodedLoader, Draw, PictureDataset, Pictures
+from attrcls.data.recipes import Recipes
 from attrcls.data.remote import Location, address_of
 from attrcls.engine import Engine
 from attrcls.errors import AttrclsError
@@ -146,7 +147,7 @@ class LocalRunner:
         self.fabric, self.batch_size = fabric, batch_size
         pictures = Pictures(paths, boxes if image.crop_boxes else None, image.resize_px, image.fit)
         # Views are cut out of what is around the crop as well.
-        dataset = PictureDataset(pictures, Augmenter("none", px=image.resize_px if views else image.px))
+        dataset = PictureDataset(pictures, Recipes(Augmenter("none", px=image.resize_px if views else image.px)))
         self.loader = DecodedLoader(dataset, workers=workers, pin_memory=fabric.device.type == "cuda")
 
     def run(self, wanted: Sequence[tuple[int, int]]) -> Iterator[Part]:

@@ -9,6 +9,7 @@ from attrcls.data.cache import PixelCache, open_cache
 from attrcls.data.device_cache import DeviceCache, device_pictures
 from attrcls.data.loader import DecodedLoader, DrawSource, LabelledBatches, PictureDataset, default_workers, pictures_of
 from attrcls.data.manifest import Manifest
+from attrcls.data.recipes import Recipe, Recipes
 from attrcls.engine import Engine
 from attrcls.errors import UserError
 from attrcls.features.batches import KeptFeatures
@@ -59,18 +60,17 @@ def labelled_batches(
         UserError: they do not fit on the device, or a recipe cannot be done there.
     """
     pictures = pictures_of(manifest, task.image)
-    recipe = task.augment if recipe is None else recipe
-    repeat_recipe = task.balance.repeat_augment if balance and task.balance else None
+    recipes = _recipes(task, recipe, balance)
     turns = manifest.targets(ROTATION) if plan.pretext == ROTATION else None
     workers = default_workers(batch_bytes(task)) if workers is None else workers
     if isinstance(cache, DeviceCache) and turns is not None:
         raise UserError("--cache device does not turn pictures; use --cache DIR")
     if isinstance(cache, DeviceCache):
-        source = device_pictures(pictures, cache, recipe, px=task.image.px, repeat_recipe=repeat_recipe, workers=workers, on_start=on_pictures)
+        source = device_pictures(pictures, cache, recipes, px=task.image.px, workers=workers, on_start=on_pictures)
         return _labelled(manifest, source, plan, task, balance)
     reader = cache.keep(pictures) if cache else pictures
-    repeat_augmenter = None if repeat_recipe is None else Augmenter(repeat_recipe, px=task.image.px)
-    dataset = PictureDataset(reader, Augmenter(recipe, px=task.image.px), repeat_augmenter=repeat_augmenter, turns=turns)
+    built = recipes.built(lambda each: Augmenter(each.transforms, px=task.image.px, where=each.key))
+    dataset = PictureDataset(reader, built, turns=turns)
     loader = DecodedLoader(dataset, workers=workers, pin_memory=pin_memory)
     return _labelled(manifest, loader, plan, task, balance)
 
@@ -109,6 +109,12 @@ def frozen_batches(
         warn=warn,
     )  # fmt: skip
     return _labelled(manifest, KeptFeatures(features), plan, task, balance)
+
+
+def _recipes(task: Task, recipe: Any, balance: TrainBalance | None) -> Recipes[Recipe]:
+    repeats = task.balance.repeat_augment if balance and task.balance else None
+    usual = Recipe(task.augment if recipe is None else recipe)
+    return Recipes(usual, None if repeats is None else Recipe(repeats, "balance.repeat_augment"))
 
 
 def _labelled(manifest: Manifest, source: DrawSource, plan: Plan, task: Task, balance: TrainBalance | None) -> LabelledBatches:

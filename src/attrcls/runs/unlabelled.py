@@ -12,6 +12,7 @@ from attrcls.data.cache import PixelCache
 from attrcls.data.device_cache import DeviceCache, device_pictures
 from attrcls.data.loader import DecodedLoader, DrawSource, PictureDataset, Pictures, pictures_of
 from attrcls.data.manifest import Manifest
+from attrcls.data.recipes import Recipe, Recipes
 from attrcls.data.unlabelled import UnlabelledBatches
 from attrcls.engine import Engine
 from attrcls.errors import UserError
@@ -123,13 +124,10 @@ def _pictures(
     pictures: Pictures[Path], task: Task, spec: UnlabelledSpec, fabric: Engine, *, workers: int, cache: PixelCache | DeviceCache | None,
     on_pictures: Callable[[int], Progress],
 ) -> DrawSource:  # fmt: skip
-    if isinstance(cache, DeviceCache):
-        return device_pictures(
-            pictures, cache, spec.weak, px=task.image.px, repeat_recipe=spec.strong, workers=workers, on_start=on_pictures,
-            names=("unlabelled.weak", "unlabelled.strong"),
-        )  # fmt: skip
     # A strong view is a repeat of its row.
-    dataset = PictureDataset(
-        cache.keep(pictures) if cache else pictures, Augmenter(spec.weak, px=task.image.px), repeat_augmenter=Augmenter(spec.strong, px=task.image.px)
-    )
+    recipes = Recipes(Recipe(spec.weak, "unlabelled.weak"), repeats=Recipe(spec.strong, "unlabelled.strong"))
+    if isinstance(cache, DeviceCache):
+        return device_pictures(pictures, cache, recipes, px=task.image.px, workers=workers, on_start=on_pictures)
+    built = recipes.built(lambda recipe: Augmenter(recipe.transforms, px=task.image.px, where=recipe.key))
+    dataset = PictureDataset(cache.keep(pictures) if cache else pictures, built)
     return DecodedLoader(dataset, workers=workers, pin_memory=fabric.device.type == "cuda")
