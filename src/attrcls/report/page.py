@@ -138,9 +138,9 @@ def _list_settings(numbers: RunNumbers, task: Mapping[str, Any]) -> list[tuple[s
 
 
 def flat(value: object) -> str:
-    """A setting of any shape on one line."""
+    """A setting of any shape on one line, without what is empty."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {flat(part)}" for key, part in value.items() if part is not None)
+        return ", ".join(f"{key} {flat(part)}" for key, part in value.items() if part not in (None, {}, []))
     if isinstance(value, list | tuple):
         return ", ".join(map(flat, value))
     return str(value)
