@@ -5,7 +5,7 @@ Enters: a part of `tasks/NAME.yaml`. Leaves: the same, typed; `task.py` puts the
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from attrcls.spec import Spec
 
@@ -108,6 +108,26 @@ class BalanceSpec(Spec):
     repeat_augment: str | list[dict[str, Any]] | None = Field(
         default=None, description="the recipe for a row's second and further draws in an epoch; by default the same as for its first"
     )
+
+
+def _as_patterns(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class ScarceSpec(Spec):
+    """A group of scarce train rows, named by their labels, their files or both: all of their draws are augmented by a recipe of their own."""
+
+    where: dict[str, str] = Field(default={}, description="attribute to class name, all of which a row has after cleaning")
+    files: Annotated[list[str], BeforeValidator(_as_patterns, json_schema_input_type=str | list[str])] = Field(
+        default=[], description="patterns such as */mask4.*, one of which a row's path below its card's folder is like; * stands for / as well"
+    )
+    augment: str | list[dict[str, Any]] = Field(description="a recipe's name, or a list of albumentations transforms")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.where and not self.files:
+            raise ValueError("expected `where` (attribute: class) or `files` (a pattern such as */mask4.*), found neither")
+        return self
 
 
 class MixSpec(Spec):

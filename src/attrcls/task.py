@@ -25,6 +25,7 @@ from attrcls.sections import (
     MixSpec,
     OptimiserSpec,
     RsgSpec,
+    ScarceSpec,
     ScheduleSpec,
     Seed,
     Share,
@@ -71,6 +72,9 @@ class Task(Spec):
     augment: str | list[dict[str, Any]] = Field(default="crop", description="a recipe's name, or a list of albumentations transforms")
     balance: Annotated[BalanceSpec | None, BeforeValidator(_as_balance, json_schema_input_type=list[str] | BalanceSpec | None)] = Field(
         default=None, description="heads whose classes to draw equally often, or a mapping with the choices made"
+    )
+    scarce: dict[str, ScarceSpec] | None = Field(
+        default=None, description="groups of scarce train rows, each with a recipe of its own; a row takes that of the first that it is in"
     )
     mix: MixSpec | None = Field(default=None, description="mixup and CutMix of train pictures")
     unlabelled: Annotated[UnlabelledSpec | None, BeforeValidator(_as_unlabelled, json_schema_input_type=str | UnlabelledSpec | None)] = Field(
@@ -129,6 +133,8 @@ class Task(Spec):
                     raise ValueError(f"{key}.heads: no head {head!r}{suggest(head, self.heads)} (heads: {', '.join(self.heads)})")
                 if heads.count(head) > 1:
                     raise ValueError(f"{key}.heads: expected each head once, found {', '.join(heads)}")
+        if self.scarce == {}:
+            raise ValueError("scarce: expected groups of train rows by name, found an empty mapping; name one, or leave `scarce` out")
         if self.decode == "joint" and not self.combine:
             raise ValueError("decode: joint needs the task to have a `combine:`; add one, or use argmax or offsets")
         if self.mix and self.mix.cutmix and self.trunk.freeze and self.trunk.frozen_views:

@@ -6,6 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from attrcls.prediction.models import load_models
@@ -106,6 +107,18 @@ def test_runs_that_have_no_common_average_are_refused(cli, copies, shared_square
     (second / "model" / "model.json").write_text(json.dumps({**model, "image": {**model["image"], "px": 64}}))
     assert "another image" in average(cli, first, second, *out, data=shared_squares, code=2).err
     assert not (tmp_path / "soup").exists()
+
+
+def test_statistics_are_estimated_under_the_recipes_of_scarce_groups_and_a_group_that_was_damaged_is_refused(cli, copies, shared_squares, tmp_path):
+    file = copies[0] / "config.yaml"
+    config, means = yaml.safe_load(file.read_text()), []
+    for name, label in (("soup", None), ("scarce", "small"), ("damaged", "smal")):
+        scarce = {"few": {"where": {"size": label}, "augment": "strong"}} if label else None
+        file.write_text(yaml.safe_dump({**config, "task": {**config["task"], "scarce": scarce}}))
+        told = average(cli, *copies, "--out", tmp_path / name, "--precision", "32", data=shared_squares, code=2 if label == "smal" else 0)
+        means += [load_file(tmp_path / name / WEIGHTS)["trunk.bn1.running_mean"]] if told.code == 0 else []
+    assert "config.yaml: scarce.few.where.size: expected one of small, large, found 'smal'; did you mean 'small'?" in told.err
+    assert not torch.equal(*means)
 
 
 def empty_table(squares, folder):

@@ -33,6 +33,7 @@ def test_with_augmentation_a_resumed_run_equals_one_that_was_not_stopped_with_an
     import attrcls.runs.epochs as epochs
 
     options = ("--cache", "device", "--set", "augment=strong", "--balance", "colour", "--set", "balance.repeat_augment=zoom")
+    options = (*options, "--set", "scarce={small: {where: {size: small}, augment: geometric}}")
     whole = train(cli, few_squares, tmp_path / "whole", *options)
     assert whole.code == 0, whole.err
     real = epochs.save_checkpoint

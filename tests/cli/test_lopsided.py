@@ -57,6 +57,7 @@ def test_classes_are_counted_after_cleaning(cli, few_squares, tmp_path, monkeypa
 def test_cleaning_watches_plain_cross_entropy_whatever_the_task_trains_with(cli, few_squares, tmp_path):
     margins = []
     other = settings("heads.colour.loss=ldam", "heads.size.kind=ordinal", "loss_balance=famo", "mix={mixup: 1, cutmix: 1}")
+    other += settings("scarce={small: {where: {size: small}, augment: strong}}")
     for name, options in (("plain", []), ("lopsided", other)):
         out = tmp_path / name
         result = cli("clean-labels", few_squares / "squares.task.yaml", "--out", out, "--fast", *SMALL, *options)

@@ -24,6 +24,7 @@ from attrcls.tensors import load_tensors
 TASK = {
     "trunk.name": "shufflenet_v2_x0_5", "trunk.freeze_bn": True, "trunk.freeze_epochs": 1, "batch_size": 4, "epochs": 2,
     "optimiser.clip_norm": 5.0, "optimiser.accumulate": 3, "loss_balance": "famo",
+    "scarce": {"small": {"where": {"size": "small"}, "augment": "flip"}},
 }  # fmt: skip
 SETTINGS = [part for key, value in TASK.items() for part in ("--set", f"{key}={str(value).lower()}")]
 SETTINGS += ["--workers", "0", "--precision", "32", "--device", "cpu"]

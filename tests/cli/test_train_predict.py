@@ -283,7 +283,10 @@ def test_heads_learn_from_kept_features_unrounded_where_the_trunk_runs_in_bf16(c
     assert load_file(tmp_path / "run" / "model" / "weights.safetensors")["head_modules.head_colour.layers.0.weight"].dtype == torch.float32
 
 
-@pytest.mark.parametrize("option", ["trunk.frozen_views=0", "balance={heads: [colour], repeat_augment: strong}"])
+@pytest.mark.parametrize(
+    "option",
+    ["trunk.frozen_views=0", "balance={heads: [colour], repeat_augment: strong}", "scarce={small: {where: {size: small}, augment: strong}}"],
+)
 def test_a_frozen_trunk_can_see_new_pictures_each_epoch(cli, squares, tmp_path, option):
     result = train(cli, squares, tmp_path / "run", "--epochs", 1, "--freeze", "--set", option)
     assert result.code == 0, result.err

@@ -25,6 +25,7 @@ TASK: dict[str, Any] = {
     "image": {"px": 32, "margin": 0.125, "fit": "stretch", "crop_boxes": False, "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]},
     "trunk": {"name": "squeezenet1_1", "weights": "none", "freeze": False, "frozen_views": 4, "freeze_epochs": 0}, "augment": "crop",
     "balance": {"heads": ["colour"], "strength": 1.0, "cap": 10.0, "repeat_augment": None},
+    "scarce": {"few": {"where": {"colour": "red"}, "files": ["*/p0*"], "augment": "strong"}},
     "optimiser": {"name": "adamw", "lr": 0.002, "trunk_lr": None, "weight_decay": 0.01, "momentum": 0.9, "clip_norm": None, "accumulate": 1},
     "schedule": {"name": "onecycle", "warmup_epochs": 0.0, "rise": 0.2, "step_epochs": 3, "step_factor": 0.1}, "epochs": 1, "batch_size": 16,
     "seed": 0,

@@ -55,6 +55,7 @@ def cleaning_task(task: Task, *, full: bool, heads: Mapping[str, object]) -> Tas
             "batch_size": BATCH_SIZE,
             "augment": "crop",
             "balance": None,
+            "scarce": None,
             "loss_balance": "fixed",
             "mix": None,
             "rsg": None,

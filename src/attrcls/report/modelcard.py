@@ -18,7 +18,7 @@ from attrcls.report.page import flat, interval, score
 
 SHOWN_SLICES, SHOWN_CLASSES = 3, 20
 # Of the task, what decides how the model came to be.
-_TRAINING = ("image", "augment", "epochs", "keep", "batch_size", "accumulate", "optimiser", "schedule", "ema", "balance", "seed")
+_TRAINING = ("image", "augment", "epochs", "keep", "batch_size", "accumulate", "optimiser", "schedule", "ema", "balance", "scarce", "seed")
 # What Markdown and HTML read as more than a letter.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~])")
 

@@ -30,6 +30,7 @@ from attrcls.runs.epochs import is_better, smaller_is_better
 from attrcls.runs.fitting import fit_answers
 from attrcls.runs.folder import RunFolder, open_run_folder
 from attrcls.runs.places import recall_places, remember_places
+from attrcls.runs.prepare import check_names
 from attrcls.runs.resume import manifest_digest, specs_of
 from attrcls.runs.validation import Validation, split_table, validate
 from attrcls.spec import Found, parse_spec
@@ -215,7 +216,9 @@ def _plan_of(run: Path) -> Plan:
     known = {name for card in cards.values() for name in card.attributes}
     if len(cards) != len(task.cards) or not {*task.heads, *(task.combine.order if task.combine else ())} <= known:
         raise UserError(f"{file}: its task and cards do not belong together; put back the file that the run wrote")
-    return Plan(task, cards, Found(task.name, run / "config.yaml", False), {name: Found(name, run / "config.yaml", False) for name in cards})
+    plan = Plan(task, cards, Found(task.name, run / "config.yaml", False), {name: Found(name, run / "config.yaml", False) for name in cards})
+    check_names(plan)
+    return plan
 
 
 def _manifest_of(run: Path, plan: Plan, data: Path | None) -> Manifest:

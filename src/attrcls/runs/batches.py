@@ -10,6 +10,7 @@ from attrcls.data.device_cache import DeviceCache, device_pictures
 from attrcls.data.loader import DecodedLoader, DrawSource, LabelledBatches, PictureDataset, default_workers, pictures_of
 from attrcls.data.manifest import Manifest
 from attrcls.data.recipes import Recipe, Recipes
+from attrcls.data.scarce import find_scarce
 from attrcls.engine import Engine
 from attrcls.errors import UserError
 from attrcls.features.batches import KeptFeatures
@@ -53,14 +54,15 @@ def labelled_batches(
     cache: PixelCache | DeviceCache | None = None,
     on_pictures: Callable[[int], Progress] | None = None,
 ) -> LabelledBatches:
-    """Batches of a manifest under `recipe`, by default the task's own; cards in the ratios that the plan gives them.
+    """Batches of a manifest under `recipe`, by default the task's own, with those of its scarce groups; cards in the ratios that the plan
+    gives them.
 
     With a `DeviceCache` pictures are decoded now, which `on_pictures` is told of.
     Raises:
         UserError: they do not fit on the device, or a recipe cannot be done there.
     """
     pictures = pictures_of(manifest, task.image)
-    recipes = _recipes(task, recipe, balance)
+    recipes = _recipes(manifest, task, recipe, balance)
     turns = manifest.targets(ROTATION) if plan.pretext == ROTATION else None
     workers = default_workers(batch_bytes(task)) if workers is None else workers
     if isinstance(cache, DeviceCache) and turns is not None:
@@ -78,9 +80,9 @@ def labelled_batches(
 def kept_views(plan: Plan, manifest: Manifest) -> int:
     """How many views of each picture a training keeps the features of; 0 where pictures go through the trunk each epoch."""
     task = plan.task
-    # Repeats under a recipe of their own are new pictures each time.
-    own_repeats = task.balance is not None and task.balance.repeat_augment is not None
-    if not task.trunk.freeze or own_repeats or len(manifest) * task.trunk.frozen_views > _MOST_VIEWS:
+    # Repeats and scarce rows under a recipe of their own are new pictures each time.
+    own_recipes = bool(task.scarce) or (task.balance is not None and task.balance.repeat_augment is not None)
+    if not task.trunk.freeze or own_recipes or len(manifest) * task.trunk.frozen_views > _MOST_VIEWS:
         return 0
     return task.trunk.frozen_views
 
@@ -111,10 +113,15 @@ def frozen_batches(
     return _labelled(manifest, KeptFeatures(features), plan, task, balance)
 
 
-def _recipes(task: Task, recipe: Any, balance: TrainBalance | None) -> Recipes[Recipe]:
+def _recipes(manifest: Manifest, task: Task, recipe: Any, balance: TrainBalance | None) -> Recipes[Recipe]:
     repeats = task.balance.repeat_augment if balance and task.balance else None
-    usual = Recipe(task.augment if recipe is None else recipe)
-    return Recipes(usual, None if repeats is None else Recipe(repeats, "balance.repeat_augment"))
+    groups = task.scarce if recipe is None and task.scarce else {}
+    return Recipes(
+        Recipe(task.augment if recipe is None else recipe),
+        None if repeats is None else Recipe(repeats, "balance.repeat_augment"),
+        [Recipe(group.augment, f"scarce.{name}.augment") for name, group in groups.items()],
+        find_scarce(groups, manifest).group_of if groups else None,
+    )
 
 
 def _labelled(manifest: Manifest, source: DrawSource, plan: Plan, task: Task, balance: TrainBalance | None) -> LabelledBatches:

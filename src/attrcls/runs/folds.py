@@ -30,6 +30,7 @@ from attrcls.runs.folder import RunFolder, open_run_folder, record_end
 from attrcls.runs.places import without_places
 from attrcls.runs.prepare import Prepared, check_names, prepare_folds
 from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
+from attrcls.runs.scarce import check_scarce
 from attrcls.runs.train import run_train
 from attrcls.runs.validation import split_table
 from attrcls.task import Plan, load_plan
@@ -127,6 +128,11 @@ def _ends_in_status(folder: RunFolder, part: Prepared) -> Iterator[None]:
 def _config(plan: Plan, parts: Sequence[Prepared], *, decisions: str | Path | None, limit: int | None, cache: str | Path | None) -> dict[str, Any]:
     """What a resume must find again; decisions are carried out once here, so that a file that does not fit is told of before anything is written."""
     carried = [decide_labels(part, Path(decisions), heads=list(plan.task.heads), limited=limit is not None) for part in parts] if decisions else []
+    for number, part in enumerate([each.prepared for each in carried] or parts, start=1):
+        try:
+            check_scarce(plan, part.manifest)
+        except UserError as error:
+            raise UserError(f"--folds {len(parts)}: without fold {number}, {error}") from error
     whole = parts[0].manifest.with_columns(split=_fold_table(plan, parts)["fold"])
     told = {"file": carried[0].file, "digest": carried[0].digest} if carried else None
     run = {"folds": len(parts), "limit": limit, "manifest": manifest_digest(whole), "decisions": told}

@@ -223,6 +223,11 @@ def check_names(plan: Plan) -> None:
     if task.unlabelled:
         looked_up.append(("unlabelled.method", task.unlabelled.method, CONSISTENCY))
         recipes |= {"unlabelled.weak": task.unlabelled.weak, "unlabelled.strong": task.unlabelled.strong}
+    for name, group in (task.scarce or {}).items():
+        recipes[f"scarce.{name}.augment"] = group.augment
+        looked_up += [(f"scarce.{name}.where", attribute, plan.attributes) for attribute in group.where]
+        named = {attribute: label for attribute, label in group.where.items() if attribute in plan.attributes}
+        looked_up += [(f"scarce.{name}.where.{attribute}", label, plan.attributes[attribute].classes) for attribute, label in named.items()]
     looked_up += [(key, recipe, RECIPES) for key, recipe in recipes.items() if isinstance(recipe, str)]
     file = plan.found.path.name
     problems = [

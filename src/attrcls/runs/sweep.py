@@ -53,7 +53,7 @@ def check_sweep(plan: Plan, *, views: int, val_rows: int) -> None:
     asked = "a sweep of learning rates (--sweep-lr, optimiser.sweep)"
     if not views:
         raise UserError(
-            f"{asked} trains heads on a frozen trunk's features: expected --freeze, trunk.frozen_views above 0, no balance.repeat_augment"
+            f"{asked} trains heads on a frozen trunk's features: expected --freeze, trunk.frozen_views above 0, no balance.repeat_augment, no scarce"
         )
     if plan.task.optimiser.clip_norm:
         raise UserError(f"{asked} trains all rates at once, and optimiser.clip_norm would clip their gradients together: leave it out")

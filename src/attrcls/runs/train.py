@@ -24,6 +24,7 @@ from attrcls.runs.folder import open_run_folder, record_end
 from attrcls.runs.places import remember_places, without_places
 from attrcls.runs.prepare import Prepared, check_names, learned_cuts, prepare_data
 from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
+from attrcls.runs.scarce import check_scarce, told_scarce
 from attrcls.runs.sweep import Sweep, check_sweep, chosen_before, sweep_rates
 from attrcls.runs.unlabelled import UnlabelledRows, parted_workers, set_apart, unlabelled_batches
 from attrcls.runs.validation import split_table
@@ -94,6 +95,7 @@ def run_train(
             prepared = decided.prepared
         everything = prepared.manifest
         prepared, apart = set_apart(plan, prepared)
+        check_scarce(plan, prepared.manifest)
         # A resumed run's weights come from its checkpoint: the file that gave the first ones may be gone.
         resumes = of_first(fabric, lambda: resume and not folder.gives_way and folder.last_checkpoint.exists())
         if resume and not resumes and folder.read_status().get("epochs_done", 0):
@@ -280,6 +282,7 @@ def _told(run: TrainRun, loaded: str, balance: TrainBalance | None, sweep: Sweep
         + (f", some left out for {len(run.prepared.skipped)} problems (skipped.txt)" if run.prepared.skipped else ""),
         "heads": ", ".join(f"{head} ({len(manifest.classes[head])})" for head in plan.task.heads),
         **({"balance": balance.told()} if balance else {}),
+        **told_scarce(plan, manifest),
         "trunk": f"{plan.task.trunk.name}, {plan.task.image.px} px; {loaded}{_frozen(plan, manifest)}",
         **({"labels": f"cleaned, {run.facts['decisions']}"} if run.facts["decisions"] else {}),
         **({"others": apart.told(plan.task)} if apart else {}),
