@@ -47,6 +47,17 @@ def test_blank_labels_teach_their_own_head_and_the_run_says_how_many_and_how_man
     assert "size used" in result.err
 
 
+def test_train_rows_without_any_label_are_left_out_and_told_of_where_nothing_learns_from_them(cli, blanks, tmp_path):
+    result = train(cli, blanks, tmp_path / "run", "--heads", "size")
+    assert result.code == 0, result.err
+    splits = pd.read_csv(tmp_path / "run" / "splits.csv", keep_default_na=False)
+    sizes = splits["size"][splits["split"] == "train"]
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert 0 < status["train_rows"] == (sizes != "").sum() < len(sizes)
+    assert f"{(sizes == '').sum()} train rows without a label of size left out" in result.err
+    assert "left out" not in train(cli, blanks, tmp_path / "both", "--set", "unlabelled=uda").err
+
+
 def test_a_head_that_is_left_out_learns_from_labels_alone(cli, blanks, tmp_path):
     assert train(cli, blanks, tmp_path / "run", "--set", "unlabelled={method: fixmatch, heads: [size]}").code == 0
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")

@@ -45,7 +45,7 @@ class UnlabelledRows:
 def set_apart(plan: Plan, prepared: Prepared) -> tuple[Prepared, UnlabelledRows | None]:
     """The rows that train on labels (and all validation and test rows), and those that the task's `unlabelled` is to learn from.
 
-    A row that lacks some labels is in both; one that has none is no longer among the former, nor is it where a trunk is pretrained.
+    A row that lacks some labels is in both; one that has none is not among the former: it would teach nothing there.
     Raises:
         UserError: no train row lacks the label of a head that is to learn from such.
     """
@@ -54,7 +54,8 @@ def set_apart(plan: Plan, prepared: Prepared) -> tuple[Prepared, UnlabelledRows 
     lacking = {head: train & (manifest.targets(head) == MISSING) for head in plan.task.heads}
     labelled = replace(prepared, manifest=manifest.take(np.flatnonzero(~np.all(list(lacking.values()), axis=0))))
     if spec is None:
-        return labelled if plan.pretext else prepared, None
+        told = [] if plan.pretext else _left_out(len(manifest) - len(labelled.manifest), list(lacking))
+        return replace(labelled, warnings=[*prepared.warnings, *told]), None
     heads = [head for head in spec.heads or lacking if head in lacking and (spec.heads or lacking[head].any())]
     full = [head for head in heads if not lacking[head].any()] or ([] if heads else list(lacking))
     if full:
@@ -65,6 +66,11 @@ def set_apart(plan: Plan, prepared: Prepared) -> tuple[Prepared, UnlabelledRows 
     some = np.any([lacking[head] for head in heads], axis=0)
     rows = UnlabelledRows(manifest.take(np.flatnonzero(some)), {head: int(lacking[head].sum()) for head in heads}, spec)
     return labelled, rows
+
+
+def _left_out(count: int, heads: list[str]) -> list[str]:
+    which = f"{count:,} train row{'' if count == 1 else 's'} without a label of {' or '.join(heads)}"
+    return [f"{which} left out, where nothing is to be learned from; with unlabelled: uda there is"] if count else []
 
 
 def unlabelled_batch_size(task: Task, spec: UnlabelledSpec) -> int:
