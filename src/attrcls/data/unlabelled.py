@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from attrcls.data.draws import Parts
 from attrcls.data.loader import Draw, DrawSource, refuse_failures
 from attrcls.data.manifest import Manifest
 from attrcls.types import MISSING, WHOLE, Batch, Share
@@ -31,10 +32,11 @@ class UnlabelledBatches:
 
         Where a share is empty, one sample that teaches nothing: every process takes part in every step.
         """
-        first = epoch * steps * self._batch_size
+        first, seed = epoch * steps * self._batch_size, self._seed
         parts = [range(first + step * self._batch_size, first + (step + 1) * self._batch_size) for step in range(steps)]
-        orders = _Orders(len(self._paths), self._seed)
-        draws = [self._draws([orders.at(place) for place in share.of(part) or part[:1]]) for part in parts]
+        orders = _Orders(len(self._paths), seed)
+        # Not self: the source would keep what keeps it.
+        draws = Parts(steps, lambda step: _two_views([orders.at(place) for place in share.of(parts[step]) or parts[step][:1]], seed))
         for part, decoded in zip(parts, self._source.batches(draws), strict=True):
             refuse_failures(decoded, self._paths)
             half = len(decoded.rows) // 2
@@ -47,12 +49,6 @@ class UnlabelledBatches:
                 strong=decoded.images[half:],
             )
             yield batch if share.of(part) else replace(batch, present={head: torch.ones_like(each) for head, each in batch.present.items()})
-
-    def _draws(self, uses: Sequence[tuple[int, int]]) -> list[Draw]:
-        """All weak views, then all strong ones, of `uses`: a row and its pass each."""
-        return [
-            Draw(row, (self._seed, _AUGMENT_STREAM, turn, row, 0, strong), repeat=strong, turn=row + turn) for strong in (0, 1) for row, turn in uses
-        ]
 
 
 class _Orders:
@@ -67,3 +63,8 @@ class _Orders:
         if turn != self._turn:
             self._turn, self._order = turn, np.random.default_rng([self._seed, _ORDER_STREAM, turn]).permutation(self._rows)
         return int(self._order[position]), turn
+
+
+def _two_views(uses: Sequence[tuple[int, int]], seed: int) -> list[Draw]:
+    """All weak views, then all strong ones, of `uses`: a row and its pass each."""
+    return [Draw(row, (seed, _AUGMENT_STREAM, turn, row, 0, strong), repeat=strong, turn=row + turn) for strong in (0, 1) for row, turn in uses]
