@@ -107,7 +107,8 @@ def _read_table_rows(card: Card, table: TableSpec, root: Path) -> tuple[pd.DataF
             cells_of = column(source, f"the labels of {name}")[positions]
             columns[name] = _read_targets(spec, cells_of, source, reading)
             if spec.cuts:
-                columns[number_column(name)] = np.array([spec.number_of(cell) for cell in cells_of], dtype=np.float64)
+                number_of = {cell: spec.number_of(cell) for cell in dict.fromkeys(cells_of)}
+                columns[number_column(name)] = np.fromiter((number_of[cell] for cell in cells_of), dtype=np.float64, count=len(cells_of))
     return pd.DataFrame(columns, index=range(len(positions))), reading
 
 
