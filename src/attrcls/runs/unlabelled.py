@@ -52,9 +52,11 @@ def set_apart(plan: Plan, prepared: Prepared) -> tuple[Prepared, UnlabelledRows 
     spec, manifest = plan.task.unlabelled, prepared.manifest
     train = manifest.frame["split"].to_numpy() == "train"
     lacking = {head: train & (manifest.targets(head) == MISSING) for head in plan.task.heads}
-    labelled = replace(prepared, manifest=manifest.take(np.flatnonzero(~np.all(list(lacking.values()), axis=0))))
+    blank = np.all(list(lacking.values()), axis=0)
+    # The table itself where no row is left out: a copy would be held beside it for the whole training.
+    labelled = replace(prepared, manifest=manifest.take(np.flatnonzero(~blank))) if blank.any() else prepared
     if spec is None:
-        told = [] if plan.pretext else _left_out(len(manifest) - len(labelled.manifest), list(lacking))
+        told = [] if plan.pretext else _left_out(int(blank.sum()), list(lacking))
         return replace(labelled, warnings=[*prepared.warnings, *told]), None
     heads = [head for head in spec.heads or lacking if head in lacking and (spec.heads or lacking[head].any())]
     full = [head for head in heads if not lacking[head].any()] or ([] if heads else list(lacking))
