@@ -1,10 +1,11 @@
 """What pictures without a label are worth: a tenth of the train garments' labels kept, the rest of the train pictures without one.
 
-    python benchmarks/unlabelled.py --data PACKS/clothing --weights FILE [--budget frozen|small|full] [--cells supervised,uda,…] [--seeds 0,1,2]
+    python benchmarks/unlabelled.py --data PACKS/clothing --weights FILE [--budget frozen|small|long|full] [--cells supervised,uda,…] [--seeds 0,1,2]
 
 `lists/clothing_tenth.csv` names the pictures that keep their label: one in ten of each kind, drawn once. Validation and test rows keep
 theirs. A cell is a method and a seed; each has a file of its own in `results/unlabelled`, so that the benchmark goes on where it was
-stopped. `frozen` screens heads on kept features, `small` trains everything at 64 px (with more steps), `full` at the task's size.
+stopped. `frozen` screens heads on kept features, `small` trains everything at 64 px (with more steps), `long` twice
+as many epochs of it, `full` at the task's size.
 Methods are chosen by top-1 of the validation rows; the test rows are looked at once.
 """
 
@@ -44,6 +45,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
     "frozen": {"trunk.freeze": True, "epochs": 40},
     # Small batches: with 301 labels a training has few steps, and agreeing with oneself takes many.
     "small": {"image.px": 64, "epochs": 60, "batch_size": 32},
+    "long": {"image.px": 64, "epochs": 120, "batch_size": 32},
     "full": {"epochs": 40},
 }
 
