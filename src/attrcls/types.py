@@ -63,6 +63,11 @@ class Batch:
     strong: Tensor | None = None
     numbers: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def tensors(self) -> list[Tensor]:
+        """All of its own tensors, in no order that counts."""
+        strong = [] if self.strong is None else [self.strong]
+        return [self.rows, self.images, *strong, *self.targets.values(), *self.present.values(), *self.numbers.values()]
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`; copies from pinned memory do not block."""
         return replace(

@@ -35,7 +35,6 @@ def _arrived(batch: Batch, copied: torch.cuda.Event, device: torch.device) -> Ba
     """The batch, for work that waits until it is copied; its memory is not given away while that work may still use it."""
     computing = torch.cuda.current_stream(device)
     computing.wait_event(copied)
-    strong = () if batch.strong is None else (batch.strong,)
-    for tensor in (batch.rows, batch.images, *strong, *batch.targets.values(), *batch.present.values()):
+    for tensor in batch.tensors():
         tensor.record_stream(computing)
     return batch
