@@ -58,7 +58,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "corn": ordinal("corn"),
     "coral": ordinal("coral"),
     "soft": ordinal("soft"),
-    "soft-years": {**ordinal("soft", spread=4), "cards": [str(TASKS / "age5_years.card.yaml")]},
+    "soft-years": {**ordinal("soft", sigma=4), "cards": [str(TASKS / "age5_years.card.yaml")]},
     "corn-balanced": {**ordinal("corn"), "balance": [HEAD]},
 }
 BUDGETS: dict[str, dict[str, Any]] = {"frozen": {"trunk.freeze": True}, "small": {"image.px": 64}, "full": {}}

@@ -113,6 +113,15 @@ def draw_squares(folder: Path, *, people: int = 20, each: int = 4) -> pd.DataFra
     return table
 
 
+def cut_sizes(folder: Path) -> None:
+    """Put numbers in place of the sizes' names, which the card then cuts at 10."""
+    table = pd.read_csv(folder / "labels.csv", dtype=str)
+    table["Size"] = table["Size"].map({"small": "9.5", "large": "14"})
+    table.to_csv(folder / "labels.csv", index=False)
+    card = folder / "squares.card.yaml"
+    card.write_text(card.read_text().replace("[small, large]}", "[small, large], cuts: [10]}"))
+
+
 @pytest.fixture
 def squares(tmp_path: Path) -> Path:
     """A fresh copy of the drawn dataset."""

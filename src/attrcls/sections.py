@@ -115,7 +115,7 @@ def _as_patterns(value: object) -> object:
 
 
 class ScarceSpec(Spec):
-    """A group of scarce train rows, named by their labels, their files or both: all of their draws are augmented by a recipe of their own."""
+    """Scarce train rows, named by their labels, their files or both: wherever their labels teach, they are augmented by a recipe of their own."""
 
     where: dict[str, str] = Field(default={}, description="attribute to class name, all of which a row has after cleaning")
     files: Annotated[list[str], BeforeValidator(_as_patterns, json_schema_input_type=str | list[str])] = Field(

@@ -137,7 +137,8 @@ class Task(Spec):
             raise ValueError("scarce: expected groups of train rows by name, found an empty mapping; name one, or leave `scarce` out")
         if self.decode == "joint" and not self.combine:
             raise ValueError("decode: joint needs the task to have a `combine:`; add one, or use argmax or offsets")
-        if self.mix and self.mix.cutmix and self.trunk.freeze and self.trunk.frozen_views:
+        own_recipes = bool(self.scarce) or (self.balance is not None and self.balance.repeat_augment is not None)
+        if self.mix and self.mix.cutmix and self.trunk.freeze and self.trunk.frozen_views and not own_recipes:
             raise ValueError(
                 "mix.cutmix: cuts pictures, and of a frozen trunk's pictures only features are kept; use mix.mixup, or trunk.frozen_views: 0"
             )
@@ -193,8 +194,8 @@ class Plan:
         for name, cuts in found.items():
             if cuts != found[first]:
                 raise UserError(
-                    f"heads.{head}.loss_options.spread: expected all cards to cut {head} at the same points, found {_points(found[first])} in "
-                    f"{first} and {_points(cuts)} in {name}; leave spread out"
+                    f"heads.{head}.loss_options.sigma: expected all cards to cut {head} at the same points, found {_points(found[first])} in "
+                    f"{first} and {_points(cuts)} in {name}; leave sigma out"
                 )
         return list(found.get(first, []))
 

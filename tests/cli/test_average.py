@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from conftest import cut_sizes
 from safetensors.torch import load_file, save_file
 
 from attrcls.prediction.models import load_models
@@ -60,10 +61,12 @@ def test_the_average_is_a_run_with_mean_weights_and_statistics_of_its_own(cli, c
     assert "--overwrite" in average(cli, *copies, "--out", out, data=shared_squares, code=2).err
 
 
-def first_statistics(run, squares):
+def first_statistics(run, squares, *, without=()):
     """Mean and variance of what comes into a run's first BatchNorm from the train rows, by hand: each batch's, and their mean."""
     plan = load_plan(str(squares / "squares.task.yaml"))
-    train = labelled_batches(prepare_data(plan, [squares]).manifest.of_split("train"), plan, plan.task, workers=0)
+    rows = prepare_data(plan, [squares]).manifest.of_split("train")
+    rows = rows.take([place for place, name in enumerate(rows.frame["row_id"]) if name not in without])
+    train = labelled_batches(rows, plan, plan.task, workers=0)
     network = load_models([run])[0].network
     with torch.no_grad():
         seen = [network.trunk.conv1(network.normalised(batch.images)) for batch in train.epoch(0)]
@@ -76,6 +79,41 @@ def test_the_average_of_a_run_with_itself_predicts_what_it_does(cli, trained_run
     before, after = load_file(trained_run / WEIGHTS), load_file(tmp_path / "soup" / WEIGHTS)
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert pd.read_csv(tmp_path / "soup" / "validation.csv").equals(pd.read_csv(trained_run / "validation.csv"))
+
+
+def test_an_average_is_judged_by_the_very_losses_that_its_runs_learned_by(cli, few_squares, tmp_path):
+    folder = shutil.copytree(few_squares, tmp_path / "numbers")
+    cut_sizes(folder)
+    options = ["trunk.name=squeezenet1_1", "heads.size.kind=ordinal", "heads.size.ordinal=soft", "heads.size.loss_options={sigma: 2, beta: 0.9}"]
+    options += ["heads.colour.loss=ldam", "heads.colour.label_smoothing=0"]
+    settings = [part for option in options for part in ("--set", option)]
+    run = tmp_path / "run"
+    trained = cli("train", folder / "squares.task.yaml", "--out", run, "--workers", 0, "--freeze", "--epochs", 2, "--device", "cpu", *settings)
+    assert trained.code == 0, trained.err
+    average(cli, run, run, "--out", tmp_path / "soup", data=folder)
+    kept = pd.read_csv(run / "metrics.csv").iloc[json.loads((run / "status.json").read_text())["kept_epoch"] - 1]
+    soup = pd.read_csv(tmp_path / "soup" / "metrics.csv").iloc[0]
+    for loss in ("val_loss", "size/val_loss", "colour/val_loss"):
+        assert soup[loss] == pytest.approx(kept[loss], rel=1e-3), loss
+
+
+def test_labels_are_those_that_the_runs_had_and_rows_that_they_left_out_give_no_statistics(cli, copies, shared_squares, tmp_path):
+    dropped: list[str] = []
+    for run in copies:
+        table = pd.read_csv(run / "splits.csv", dtype=str)
+        rows = table.index[table["split"] == "train"][:30]
+        table.loc[rows, ["colour", "size"]] = ""
+        table.to_csv(run / "splits.csv", index=False)
+        dropped = table["row_id"][rows].tolist()
+    average(cli, *copies, "--out", tmp_path / "soup", "--precision", "32", data=shared_squares)
+    made = load_file(tmp_path / "soup" / WEIGHTS)
+    means, _ = first_statistics(tmp_path / "soup", shared_squares, without=dropped)
+    assert torch.allclose(made["trunk.bn1.running_mean"], means, atol=1e-4)
+    left = pd.read_csv(tmp_path / "soup" / "splits.csv", keep_default_na=False)
+    assert set(left["row_id"][left["colour"] == ""]) == set(dropped)
+    (copies[0] / "splits.csv").write_text((copies[0] / "splits.csv").read_text().replace("red", "rad"))
+    told = average(cli, *copies, "--out", tmp_path / "other", data=shared_squares, code=2)
+    assert "splits.csv: column colour: expected one of red, green, blue, found 'rad'" in told.err
 
 
 def test_greedy_leaves_out_a_run_that_spoils_the_soup(cli, copies, shared_squares, tmp_path):

@@ -76,6 +76,17 @@ def test_a_balanced_run_tells_its_weights_and_the_report_shows_them(cli, lopside
     assert "Most repeated rows" in page
 
 
+def test_data_shows_the_draws_that_training_has_also_where_rows_have_no_label(cli, squares, tmp_path):
+    table = pd.read_csv(squares / "labels.csv", dtype=str)
+    table.loc[table.index % 2 == 0, ["colour", "Size"]] = ""
+    table.to_csv(squares / "labels.csv", index=False)
+    shown = cli("data", squares / "squares.task.yaml", "--balance", "size", "--no-duplicates")
+    assert shown.code == 0, shown.err
+    assert cli("train", squares / "squares.task.yaml", "--out", tmp_path / "run", "--balance", "size", "--workers", 0, "--epochs", 1).code == 0
+    draws = pd.read_csv(tmp_path / "run" / "balance.csv")["draws"].sum()
+    assert f"balance: {draws:,.0f} draws an epoch" in shown.out
+
+
 def test_the_report_refuses_weights_of_other_rows(cli, lopsided, tmp_path):
     run = tmp_path / "run"
     assert cli("train", lopsided / "squares.task.yaml", "--out", run, "--balance", "size", "--workers", 0, "--epochs", 1).code == 0

@@ -120,6 +120,18 @@ def test_several_processes_are_refused(cli, few_squares, tmp_path, monkeypatch):
     assert refused.code == 2 and "train --folds works in one process" in refused.out
 
 
+def test_a_scarce_group_whose_labels_all_lie_in_one_fold_is_refused_before_any_fold_is_trained(cli, few_squares, tmp_path):
+    folder = shutil.copytree(few_squares, tmp_path / "squares")
+    table = pd.read_csv(folder / "labels.csv", dtype=str)
+    # Of all last pictures only one has a size, and the others teach nothing.
+    table.loc[table["file"].str.endswith("_1.jpg") & (table["file"] != "p00_1.jpg"), "Size"] = ""
+    table.to_csv(folder / "labels.csv", index=False)
+    result = train(cli, folder, tmp_path / "cv", "--heads", "size", "--set", "scarce={last: {files: '*_1.jpg', augment: strong}}")
+    assert result.code == 2
+    assert "--folds 2: without fold" in result.err and "scarce.last" in result.err
+    assert not list((tmp_path / "cv").glob("fold-*"))
+
+
 def test_a_kill_in_the_second_fold_loses_nothing_of_the_first_and_the_results_are_the_same(cli, few_squares, folded, tmp_path, monkeypatch):
     real, done = epochs.save_checkpoint, []
 

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import cut_sizes
 from safetensors.torch import load_file
 
 from attrcls.data.tables import read_table
@@ -90,17 +91,14 @@ def test_ordinal_heads_are_trained_judged_by_their_distance_and_predict(cli, few
 @pytest.mark.parametrize("options", [("--freeze", "--sweep-lr", "0.003,0.03"), ("image.px=32", "mix={mixup: 0.4}")])
 def test_a_head_is_taught_by_numbers_near_their_cut_points_and_predicts_classes(cli, few_squares, tmp_path, options):
     folder = shutil.copytree(few_squares, tmp_path / "numbers")
-    table = pd.read_csv(folder / "labels.csv", dtype=str)
-    table["Size"] = [{"small": "9.5", "large": "14"}[size] for size in table["Size"]]
-    table.to_csv(folder / "labels.csv", index=False)
-    card = folder / "squares.card.yaml"
-    card.write_text(card.read_text().replace("[small, large]}", "[small, large], cuts: [10]}"))
+    cut_sizes(folder)
     by_number = settings("heads.size.kind=ordinal", "heads.size.ordinal=soft", "heads.size.loss_options.temperature=0.01")
     flags = [*options] if options[0].startswith("--") else settings(*options)
     first_losses = []
-    for name, spread in (("hard", ()), ("soft", ("heads.size.loss_options.spread=2",))):
-        trained = train(cli, folder, tmp_path / name, "--epochs", 2, *by_number, *settings(*spread), *flags)
+    for name, sigma in (("hard", ()), ("soft", ("heads.size.loss_options.sigma=2",))):
+        trained = train(cli, folder, tmp_path / name, "--epochs", 2, *by_number, *settings(*sigma), *flags)
         assert trained.code == 0, trained.err
+        assert ("have the number behind their class: size 10 of 10" in trained.err) == bool(sigma)
         first_losses.append(pd.read_csv(tmp_path / name / "metrics.csv")["size/val_loss"][0])
     assert first_losses[0] != first_losses[1]
     predicted = cli("predict", tmp_path / "soft", folder / "images", "--csv", tmp_path / "out.csv", "--workers", 0)

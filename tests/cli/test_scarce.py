@@ -117,6 +117,10 @@ def test_a_run_tells_each_groups_rows_and_is_the_same_with_any_number_of_workers
     other = train(cli, few_squares, tmp_path / "helped", "--set", "scarce={first: {files: '*_1.jpg', augment: strong}}", "--resume")
     assert other.code == 2
     assert "--resume: the run in" in other.err and "scarce.first.files" in other.err
+    # The first group that a row is in gives its recipe.
+    turned = ("--set", "scarce={small: {where: {size: small}, augment: randaugment}, first: {files: '*_0.jpg', augment: strong}}")
+    other = train(cli, few_squares, tmp_path / "helped", *turned, "--resume")
+    assert other.code == 2 and "the order of scarce was first, small and is now small, first" in other.err
     assert train(cli, few_squares, tmp_path / "helped", *options, "--resume").code == 0
     assert train(cli, few_squares, tmp_path / "plain").code == 0
     contents = [[(tmp_path / run / name).read_bytes() for name in FILES] for run in ("alone", "helped", "plain")]

@@ -3,6 +3,7 @@ import json
 import pandas as pd
 import pytest
 import yaml
+from conftest import cut_sizes
 
 from attrcls.errors import UserError
 from attrcls.runs.sweep import check_sweep
@@ -24,9 +25,11 @@ def sweep(cli, squares, out, *options, rates=RATES):
         ("--set", "keep=last"),
         ("--set", "early_stop_epochs=1"),
         ("--set", "optimiser.name=sgd", "--set", "heads.size.hidden=8", "--set", "ema=null"),
+        ("--set", "heads.size={kind: ordinal, ordinal: soft, loss_options: {sigma: 2}}"),
     ],
 )
 def test_each_rate_scores_what_a_training_of_its_own_scores_and_the_best_trains_the_run(cli, squares, tmp_path, options):
+    cut_sizes(squares)
     result = sweep(cli, squares, tmp_path / "run", "--epochs", 4, *options)
     assert result.code == 0, result.err
     table = pd.read_csv(tmp_path / "run" / "sweep.csv")

@@ -288,7 +288,7 @@ def test_heads_learn_from_kept_features_unrounded_where_the_trunk_runs_in_bf16(c
     ["trunk.frozen_views=0", "balance={heads: [colour], repeat_augment: strong}", "scarce={small: {where: {size: small}, augment: strong}}"],
 )
 def test_a_frozen_trunk_can_see_new_pictures_each_epoch(cli, squares, tmp_path, option):
-    result = train(cli, squares, tmp_path / "run", "--epochs", 1, "--freeze", "--set", option)
+    result = train(cli, squares, tmp_path / "run", "--epochs", 1, "--freeze", "--set", option, "--set", "mix.cutmix=1")
     assert result.code == 0, result.err
     assert "augmented anew each epoch" in result.err
     assert not list((tmp_path / "cache").glob("*.safetensors"))

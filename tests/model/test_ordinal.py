@@ -101,17 +101,22 @@ def test_soft_labels_fall_with_the_distance_and_a_cold_temperature_is_cross_entr
 
 
 def test_labels_around_a_number_are_a_normal_distributions_share_between_the_cut_points():
-    found = labels_around(torch.tensor([30.0, 58.0]), torch.tensor([30.0, 60.0]), spread=2.0)
-    # At a cut point half lies on either side; 58 lies one spread below 60.
+    found = labels_around(torch.tensor([30.0, 58.0]), torch.tensor([30.0, 60.0]), sigma=2.0)
+    # At a cut point half lies on either side; 58 lies one sigma below 60.
     by_hand = [[0.5, 0.5, 0.0], [0.0, norm.cdf(1), 1 - norm.cdf(1)]]
     assert found.numpy() == pytest.approx(np.array(by_hand), abs=1e-6)
-    far = labels_around(torch.tensor([-1e6, 1e6]), torch.tensor([30.0, 60.0]), spread=2.0)
+    far = labels_around(torch.tensor([-1e6, 1e6]), torch.tensor([30.0, 60.0]), sigma=2.0)
     assert far.tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_labels_around_no_cut_point_are_refused():
+    with pytest.raises(ValueError, match="cut point"):
+        labels_around(torch.tensor([30.0]), torch.tensor([]), sigma=2.0)
 
 
 def test_a_head_of_numbers_learns_from_each_rows_own_and_from_its_class_where_that_is_not_known():
     context = LossContext(torch.ones(3), cuts=(30.0, 60.0))
-    spec = HeadSpec(kind="ordinal", ordinal="soft", loss_options={"spread": 2.0, "temperature": 1.0})
+    spec = HeadSpec(kind="ordinal", ordinal="soft", loss_options={"sigma": 2.0, "temperature": 1.0})
     head = build_head(spec, features=4, context=context)
     logits = torch.tensor([[0.0, 1.0, 2.0]] * 2, requires_grad=True)
     logs = F.log_softmax(logits, dim=1).detach()
@@ -125,7 +130,7 @@ def test_a_head_of_numbers_learns_from_each_rows_own_and_from_its_class_where_th
 
 
 def test_the_gradient_of_labels_around_numbers_is_that_of_finite_differences():
-    way = ORDINALS["soft"](LossContext(COUNTS, cuts=(10.0, 20.0, 30.0)), spread=4.0, beta=0.9)
+    way = ORDINALS["soft"](LossContext(COUNTS, cuts=(10.0, 20.0, 30.0)), sigma=4.0, beta=0.9)
     logits, numbers = random_logits(4, samples=5), torch.tensor([9.0, 10.0, math.nan, 22.0, 99.0])
     assert torch.autograd.gradcheck(lambda x: way.loss(x, targets(5), numbers), (logits,))
 

@@ -97,7 +97,7 @@ def test_a_missing_label_gives_no_loss_for_its_share_and_the_mean_is_over_the_sh
 
 def test_a_mixed_picture_learns_from_both_its_numbers():
     context = LossContext(torch.ones(2), cuts=(10.0,))
-    head = build_head(HeadSpec(kind="ordinal", ordinal="soft", loss_options={"spread": 1.0}), features=4, context=context)
+    head = build_head(HeadSpec(kind="ordinal", ordinal="soft", loss_options={"sigma": 1.0}), features=4, context=context)
     present, targets = {"a": torch.tensor([True, True])}, {"a": torch.tensor([0, 1])}
     batch = Batch(torch.arange(2), torch.zeros(2, 4), targets, present, numbers={"a": torch.tensor([1.0, 10.0])})
     mixed = next(mixed_batches([batch] * 9, MixSpec(mixup=1.0), seed=1, epoch=0, process=0))

@@ -113,7 +113,7 @@ def build_head(spec: HeadSpec, *, features: int, context: LossContext) -> Head:
 
 def learns_numbers(spec: HeadSpec) -> bool:
     """Whether a head is taught by the numbers that its classes were cut from."""
-    return spec.ordinal == "soft" and "spread" in spec.loss_options
+    return spec.ordinal == "soft" and "sigma" in spec.loss_options
 
 
 def check_loss_options(spec: HeadSpec, *, where: str) -> None:

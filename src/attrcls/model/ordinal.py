@@ -88,7 +88,7 @@ def coral_probabilities(logits: Tensor) -> Tensor:
 
 
 class _Soft(Loss):
-    def __init__(self, context: LossContext, *, weights: Tensor, temperature: float, spread: float | None) -> None:
+    def __init__(self, context: LossContext, *, weights: Tensor, temperature: float, sigma: float | None) -> None:
         super().__init__(context, weights=weights)
         at = torch.arange(len(context.class_counts), dtype=torch.float64)
         self._soft: Tensor
@@ -96,30 +96,36 @@ class _Soft(Loss):
         soft = (-(at[:, None] - at).abs() / temperature).softmax(dim=1)
         self.register_buffer("_soft", soft.float(), persistent=False)
         self.register_buffer("_cuts", torch.tensor(context.cuts), persistent=False)
-        self._spread = spread
+        self._sigma = sigma
 
     def forward(self, logits: Tensor, targets: Tensor, numbers: Tensor | None = None) -> Tensor:
         labels = self._soft[targets]
-        if self._spread and numbers is not None:
-            labels = torch.where(numbers.isnan()[:, None], labels, labels_around(numbers.nan_to_num(), self._cuts, spread=self._spread))
+        if self._sigma and numbers is not None:
+            labels = torch.where(numbers.isnan()[:, None], labels, labels_around(numbers.nan_to_num(), self._cuts, sigma=self._sigma))
         return -(labels * F.log_softmax(logits, dim=1)).sum(dim=1) * self.weights[targets]
 
 
-def labels_around(numbers: Tensor, cuts: Tensor, *, spread: float) -> Tensor:
-    """Soft labels `(batch, cuts + 1)` of `numbers` `(batch,)`: how much of a normal distribution around each, with `spread` as its standard
-    deviation, lies between two cut points (Imani & White 2018, section 3; Geng 2016 for ages)."""
-    below = torch.special.ndtr((cuts - numbers[:, None]) / spread)
+def labels_around(numbers: Tensor, cuts: Tensor, *, sigma: float) -> Tensor:
+    """Soft labels `(batch, cuts + 1)` of `numbers` `(batch,)`: how much of a normal distribution around each, with `sigma` as its standard
+    deviation, lies between two cut points (Imani & White 2018, section 3; Geng 2016 for ages).
+
+    Raises:
+        ValueError: there are no cut points, as in a network that was built to predict.
+    """
+    if not len(cuts):
+        raise ValueError("expected one cut point or more, found none")
+    below = torch.special.ndtr((cuts - numbers[:, None]) / sigma)
     return (F.pad(below, (0, 1), value=1.0) - F.pad(below, (1, 0))).clamp(min=0)
 
 
-def soft(context: LossContext, *, temperature: Positive = 0.5, spread: Positive | None = None, beta: Part = 0.0) -> Ordinal:
+def soft(context: LossContext, *, temperature: Positive = 0.5, sigma: Positive | None = None, beta: Part = 0.0) -> Ordinal:
     """A softmax taught with soft labels, exp(−|i − j| / temperature) of class i for a label j, over their sum (Díaz & Marathe 2019).
 
-    With `spread`, in units of the number that the classes were cut from, labels are softer the nearer a number lies to a cut point:
+    With `sigma`, in units of the number that the classes were cut from, labels are softer the nearer a number lies to a cut point:
     `labels_around`. Where a row's number is not known its label is the other one.
     """
     classes = len(context.class_counts)
-    loss = _Soft(context, weights=effective_weights(context.class_counts, beta=beta), temperature=temperature, spread=spread)
+    loss = _Soft(context, weights=effective_weights(context.class_counts, beta=beta), temperature=temperature, sigma=sigma)
     return Ordinal(loss, classes, lambda width: nn.Linear(width, classes), softmax_probabilities)
 
 

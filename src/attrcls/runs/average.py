@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -22,21 +23,24 @@ from attrcls.data.tables import read_table
 from attrcls.engine import Engine, advise_on_memory, place, precision_of, start_engine
 from attrcls.errors import UserError
 from attrcls.model.description import ModelDescription, describe_model, jsonable, library_versions
-from attrcls.model.network import Network
+from attrcls.model.network import Network, build_network
 from attrcls.prediction.models import TrainedModel, load_models
 from attrcls.report import write_model_card
 from attrcls.runs.batches import labelled_batches
 from attrcls.runs.epochs import is_better, smaller_is_better
 from attrcls.runs.fitting import fit_answers
 from attrcls.runs.folder import RunFolder, open_run_folder
+from attrcls.runs.numbers import learned_cuts
 from attrcls.runs.places import recall_places, remember_places
 from attrcls.runs.prepare import check_names
 from attrcls.runs.resume import manifest_digest, specs_of
+from attrcls.runs.unlabelled import without_blank_rows
 from attrcls.runs.validation import Validation, split_table, validate
 from attrcls.spec import Found, parse_spec
 from attrcls.task import Plan, Task
 from attrcls.tensors import fill
 from attrcls.training.checkpoint import save_model
+from attrcls.types import MISSING
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class _Kitchen:
         activations that vary less than those of either network (Jordan et al., "REPAIR", ICLR 2023), so that the mean of the networks'
         statistics is nobody's. Where all runs have the same ones, as with frozen BatchNorm, they stay.
         """
-        network = models[0].network
+        network = self._network(models[0])
         states = [{key: value.cpu() for key, value in model.network.state_dict().items()} for model in models]
         mixed = mean_weights(states)
         fill(network, mixed)
@@ -78,9 +82,17 @@ class _Kitchen:
         validation = validate(network, val, self.manifest.of_split("val"), self.plan, fabric=self.fabric)
         return network, validation
 
+    def _network(self, model: TrainedModel) -> Network:
+        """One to take a model's weights, with losses that know what those of its training knew at the end: a model keeps nothing of them."""
+        task = self.plan.task
+        network, _ = build_network(task, model.description.class_counts, weights="none", cuts=learned_cuts(self.plan))
+        for head in network.heads.values():
+            head.start_epoch(task.epochs - 1)
+        return network
+
     def _estimate_statistics(self, network: Network) -> None:
         task = self.plan.task
-        train = labelled_batches(self.manifest.of_split("train"), self.plan, task, workers=self.workers)
+        train = labelled_batches(without_blank_rows(self.plan, self.manifest).of_split("train"), self.plan, task, workers=self.workers)
         pictures = (batch.images for batch in on_device(train.epoch(0), self.fabric.device))
         with advise_on_memory(f"the batch is {task.batch_size}"), self.fabric.autocast():
             torch.optim.swa_utils.update_bn(pictures, network)
@@ -222,23 +234,31 @@ def _plan_of(run: Path) -> Plan:
 
 
 def _manifest_of(run: Path, plan: Plan, data: Path | None) -> Manifest:
-    """The rows of a run's `splits.csv` with the labels of its cards' tables, each in the split that it had."""
+    """The rows of a run's `splits.csv`, each in the split and with the labels that it had, which cleaning may have changed."""
     roots = dict.fromkeys(plan.cards, data) if data else recall_places(RunFolder(run).read_config())
     if set(roots) != set(plan.cards):
         raise UserError(f"where does the data of {run} lie? this machine does not remember it: name the folder with --data DIR")
     manifest, _ = build_manifest(plan.cards, roots, on_error="skip")
-    table = _splits(run)
-    split_of = dict(zip(zip(table["card"], table["row_id"], strict=True), table["split"], strict=True))
-    keys = list(zip(manifest.frame["card"], manifest.frame["row_id"], strict=True))
-    kept = np.array([row for row, key in enumerate(keys) if key in split_of], dtype=np.int64)
-    if len(kept) < len(split_of):
-        raise UserError(
-            f"{len(split_of) - len(kept):,} of the {len(split_of):,} rows of {run}/splits.csv are not in the data: did the tables change?"
-        )
-    manifest = manifest.take(kept).with_columns(split=[split_of[keys[int(row)]] for row in kept])
+    table = _splits(run).set_index(["card", "row_id"])
+    keys = pd.MultiIndex.from_frame(manifest.frame[["card", "row_id"]])
+    kept = np.flatnonzero(keys.isin(table.index))
+    if len(kept) < len(table):
+        raise UserError(f"{len(table) - len(kept):,} of the {len(table):,} rows of {run}/splits.csv are not in the data: did the tables change?")
+    table = table.loc[keys[kept]]
+    labels = {head: _indices(table[head], manifest.classes[head], file=f"{run}/splits.csv") for head in plan.task.heads if head in table}
+    manifest = manifest.take(kept).with_columns(split=table["split"].tolist(), **labels)
     if not len(manifest.of_split("val")):
         raise UserError(f"{run} has no validation rows to score an average on")
     return manifest
+
+
+def _indices(labels: "pd.Series[str]", classes: Sequence[str], *, file: str) -> npt.NDArray[np.int64]:
+    """Class names, and blanks, to indices."""
+    known = {"": MISSING, **{name: index for index, name in enumerate(classes)}}
+    if unknown := sorted(set(labels) - set(known)):
+        expected = f"expected one of {', '.join(classes)}, found {unknown[0]!r}"
+        raise UserError(f"{file}: column {labels.name}: {expected}; put back the file that the run wrote")
+    return np.array([known[label] for label in labels], dtype=np.int64)
 
 
 def _write(
@@ -255,14 +275,13 @@ def _write(
         "best_epoch": None, "kept_epoch": None, "averaged": list(names),
     }  # fmt: skip
     folder.write_status({"state": "running", "seconds": 0.0, **status})
-    digest = manifest_digest(manifest)
+    digest = manifest_digest(manifest, numbers=learned_cuts(plan))
     folder.write_config({**specs_of(plan), "run": {"weights_loaded": loaded, "precision": precision, "manifest": digest}})
     remember_places(digest, manifest.roots)
     folder.write_table("splits.csv", split_table(manifest, plan))
     folder.write_table("metrics.csv", pd.DataFrame([{"epoch": 0, "train_loss": float("nan"), **row}]))
     scores = jsonable({key: value for key, value in row.items() if "/" in key})
     fitted = fit_answers(validation, manifest.of_split("train"), plan)
-    # The train rows are as in the table, and the runs' own counts are of cleaned labels, where they were cleaned.
     description = describe_model(
         plan, fallback=first.fallback, precision=precision, epoch=0, scores=scores, temperatures=fitted.temperatures,
         class_counts=first.class_counts, decode=fitted.decode,

@@ -18,7 +18,7 @@ from attrcls.features.cache import default_cache
 from attrcls.features.extract import Progress, view_features
 from attrcls.model.network import Network
 from attrcls.runs.balance import TrainBalance
-from attrcls.runs.prepare import learned_cuts
+from attrcls.runs.numbers import learned_cuts
 from attrcls.task import ROTATION, Plan, Task
 
 # Views of all rows together whose features are held in memory: a gigabyte of resnet18's, four of resnet50's.

@@ -15,6 +15,7 @@ from attrcls.data.manifest import Manifest, build_manifest
 from attrcls.errors import Problem
 from attrcls.runs.balance import TrainBalance, balance_train
 from attrcls.runs.prepare import resolve_roots, split_rows
+from attrcls.runs.unlabelled import without_blank_rows
 from attrcls.task import load_plan
 from attrcls.types import MISSING
 
@@ -79,7 +80,7 @@ def run_data(
         leaks=[problem for problem in problems if isinstance(problem, Leak)],
         problems=[problem for problem in problems if not isinstance(problem, Leak)],
         unreadable=list(unreadable.values()),
-        balance=balance_train(plan, manifest),
+        balance=balance_train(plan, without_blank_rows(plan, manifest)),
         duplicates=found,
         duplicate_table=found.table(manifest) if found else None,
     )

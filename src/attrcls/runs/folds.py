@@ -27,11 +27,13 @@ from attrcls.runs.batches import chosen_cache
 from attrcls.runs.decide import decide_labels
 from attrcls.runs.epochs import TrainView
 from attrcls.runs.folder import RunFolder, open_run_folder, record_end
+from attrcls.runs.numbers import check_numbers, learned_cuts
 from attrcls.runs.places import without_places
 from attrcls.runs.prepare import Prepared, check_names, prepare_folds
 from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
 from attrcls.runs.scarce import check_scarce
 from attrcls.runs.train import run_train
+from attrcls.runs.unlabelled import set_apart
 from attrcls.runs.validation import split_table
 from attrcls.task import Plan, load_plan
 from attrcls.tensors import load_tensors
@@ -130,12 +132,14 @@ def _config(plan: Plan, parts: Sequence[Prepared], *, decisions: str | Path | No
     carried = [decide_labels(part, Path(decisions), heads=list(plan.task.heads), limited=limit is not None) for part in parts] if decisions else []
     for number, part in enumerate([each.prepared for each in carried] or parts, start=1):
         try:
-            check_scarce(plan, part.manifest)
+            learning = set_apart(plan, part)[0].manifest
+            check_scarce(plan, learning)
+            check_numbers(plan, learning)
         except UserError as error:
             raise UserError(f"--folds {len(parts)}: without fold {number}, {error}") from error
     whole = parts[0].manifest.with_columns(split=_fold_table(plan, parts)["fold"])
     told = {"file": carried[0].file, "digest": carried[0].digest} if carried else None
-    run = {"folds": len(parts), "limit": limit, "manifest": manifest_digest(whole), "decisions": told}
+    run = {"folds": len(parts), "limit": limit, "manifest": manifest_digest(whole, numbers=learned_cuts(plan)), "decisions": told}
     # Unlike a folder it changes what augmentation draws.
     return {**specs_of(plan), "run": {**run, **({"cache": "device"} if cache == "device" else {})}}
 

@@ -19,9 +19,10 @@ from attrcls.data.manifest import SKIP_ADVICE, Manifest, OnError, build_manifest
 from attrcls.data.rotation import turned_four_ways
 from attrcls.data.split import number_folds, split_manifest
 from attrcls.errors import Problem, ProblemsError, UserError
-from attrcls.model.heads import HEADS, check_loss_options, learns_numbers
+from attrcls.model.heads import HEADS, check_loss_options
 from attrcls.model.losses import LOSSES
 from attrcls.model.trunk import known_trunks
+from attrcls.runs.numbers import learned_cuts
 from attrcls.spec import suggest
 from attrcls.task import ROTATION, Plan
 from attrcls.training.consistency import CONSISTENCY, check_unlabelled
@@ -245,22 +246,6 @@ def check_names(plan: Plan) -> None:
             Augmenter(recipe, px=task.image.px, where=key)
     if task.unlabelled:
         check_unlabelled(task.unlabelled)
-
-
-def learned_cuts(plan: Plan) -> dict[str, list[float]]:
-    """Where numbers are cut, for each head that is to learn from them.
-
-    Raises:
-        UserError: no card of the task cuts a number into that head's classes, or two cut it at different points.
-    """
-    cuts = {head: plan.cuts_of(head) for head, spec in plan.task.heads.items() if learns_numbers(spec)}
-    for head, points in cuts.items():
-        if not points:
-            raise UserError(
-                f"{plan.found.path.name}: heads.{head}.loss_options.spread: expected a number behind the classes of {head}, found none: no card has "
-                f"attributes.{head}.cuts; give it the cut points, or leave spread out"
-            )
-    return cuts
 
 
 def _some(names: Collection[str]) -> str:

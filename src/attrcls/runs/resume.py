@@ -1,12 +1,13 @@
 """Whether a command that says --resume would go on with the very run that lies there."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
 
 from attrcls.data.manifest import Manifest
+from attrcls.data.rows import number_column
 from attrcls.errors import UserError
 from attrcls.runs.folder import RunFolder
 from attrcls.runs.places import name_of_place
@@ -15,6 +16,9 @@ from attrcls.task import Plan
 CONFIG_HINT = "use the same command as before, or replace the run with --overwrite"
 # What of a run beside its task and cards decides its outcome, and the flag that says it.
 _OPTIONS = {"limit": "--limit", "folds": "--folds", "method": "--method", "full": "--full", "all_splits": "--all-splits", "cache": "--cache"}
+
+# Mappings of a task whose order decides something: the first group that a row is in gives its recipe.
+_ORDERED = ("scarce",)
 
 
 def specs_of(plan: Plan) -> dict[str, Any]:
@@ -29,9 +33,11 @@ def specs_of(plan: Plan) -> dict[str, Any]:
     return {"task": task, "cards": cards}
 
 
-def manifest_digest(manifest: Manifest) -> str:
-    """Tells tables apart that differ in any row: paths, labels, groups, splits or boxes."""
-    hashes = pd.util.hash_pandas_object(manifest.frame.astype(str), index=False)
+def manifest_digest(manifest: Manifest, *, numbers: Collection[str] = ()) -> str:
+    """Tells tables apart that differ in any row: paths, labels, groups, splits or boxes, and the numbers behind the classes of the heads
+    that learn from `numbers`."""
+    unused = [number_column(attribute) for attribute in manifest.classes if attribute not in numbers]
+    hashes = pd.util.hash_pandas_object(manifest.frame.drop(columns=unused, errors="ignore").astype(str), index=False)
     return hashlib.blake2b(hashes.to_numpy().tobytes(), digest_size=16).hexdigest()
 
 
@@ -68,6 +74,8 @@ def check_same_run(folder: RunFolder, config: Mapping[str, Any]) -> None:
 
 def _first_difference(before: Any, now: Any, *, key: str = "") -> str | None:
     if isinstance(before, Mapping) and isinstance(now, Mapping):
+        if key in _ORDERED and set(before) == set(now) and list(before) != list(now):
+            return f"the order of {key} was {', '.join(before)} and is now {', '.join(now)}"
         for name in {**before, **now}:
             found = _first_difference(before.get(name), now.get(name), key=f"{key}.{name}".lstrip("."))
             if found:

@@ -21,8 +21,9 @@ from attrcls.runs.batches import batch_bytes, chosen_cache, frozen_batches, kept
 from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
 from attrcls.runs.folder import open_run_folder, record_end
+from attrcls.runs.numbers import check_numbers, learned_cuts, told_numbers
 from attrcls.runs.places import remember_places, without_places
-from attrcls.runs.prepare import Prepared, check_names, learned_cuts, prepare_data
+from attrcls.runs.prepare import Prepared, check_names, prepare_data
 from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
 from attrcls.runs.scarce import check_scarce, told_scarce
 from attrcls.runs.sweep import Sweep, check_sweep, chosen_before, sweep_rates
@@ -96,6 +97,7 @@ def run_train(
         everything = prepared.manifest
         prepared, apart = set_apart(plan, prepared)
         check_scarce(plan, prepared.manifest)
+        check_numbers(plan, prepared.manifest)
         # A resumed run's weights come from its checkpoint: the file that gave the first ones may be gone.
         resumes = of_first(fabric, lambda: resume and not folder.gives_way and folder.last_checkpoint.exists())
         if resume and not resumes and folder.read_status().get("epochs_done", 0):
@@ -109,11 +111,8 @@ def run_train(
         if isinstance(pixels, DeviceCache):
             # Unlike a folder it changes what augmentation draws.
             config["run"]["cache"] = "device"
-        facts = {
-            **_facts(plan, prepared, fabric),
-            "decisions": decided.summary if decided else None,
-            "unlabelled_rows": apart.counts if apart else None,
-        }
+        facts = _facts(plan, prepared, fabric)
+        facts |= {"decisions": decided.summary if decided else None, "unlabelled_rows": apart.counts if apart else None}
         if resumes:
             check_same_run(folder, config)
             load_checkpoint(state, folder.last_checkpoint)
@@ -140,10 +139,8 @@ def run_train(
                 folder.write_table("balance.csv", balance.table())
             if sweep and sweep.table is not None:
                 folder.write_table("sweep.csv", sweep.table)
-            folder.write_lines(
-                "skipped.txt",
-                "".join(f"{without_places(str(problem), known=prepared.roots.values())}\n" for problem in prepared.skipped),
-            )
+            skipped = [without_places(str(problem), known=prepared.roots.values()) for problem in prepared.skipped]
+            folder.write_lines("skipped.txt", "".join(f"{problem}\n" for problem in skipped))
         if folder.writes:
             remember_places(config["run"]["manifest"], prepared.roots)
         if compiled and not kept_views(plan, prepared.manifest.of_split("train")):
@@ -246,7 +243,7 @@ def _resolved_config(
             "device": str(fabric.device),
             "precision": precision_of(fabric),
             "limit": limit,
-            "manifest": manifest_digest(everything),
+            "manifest": manifest_digest(everything, numbers=learned_cuts(plan)),
             "decisions": {"file": decisions.file, "digest": decisions.digest, "done": decisions.done} if decisions else None,
         },
     }
@@ -283,6 +280,7 @@ def _told(run: TrainRun, loaded: str, balance: TrainBalance | None, sweep: Sweep
         "heads": ", ".join(f"{head} ({len(manifest.classes[head])})" for head in plan.task.heads),
         **({"balance": balance.told()} if balance else {}),
         **told_scarce(plan, manifest),
+        **told_numbers(plan, manifest),
         "trunk": f"{plan.task.trunk.name}, {plan.task.image.px} px; {loaded}{_frozen(plan, manifest)}",
         **({"labels": f"cleaned, {run.facts['decisions']}"} if run.facts["decisions"] else {}),
         **({"others": apart.told(plan.task)} if apart else {}),

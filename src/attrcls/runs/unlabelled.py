@@ -52,11 +52,9 @@ def set_apart(plan: Plan, prepared: Prepared) -> tuple[Prepared, UnlabelledRows 
     spec, manifest = plan.task.unlabelled, prepared.manifest
     train = manifest.frame["split"].to_numpy() == "train"
     lacking = {head: train & (manifest.targets(head) == MISSING) for head in plan.task.heads}
-    blank = np.all(list(lacking.values()), axis=0)
-    # The table itself where no row is left out: a copy would be held beside it for the whole training.
-    labelled = replace(prepared, manifest=manifest.take(np.flatnonzero(~blank))) if blank.any() else prepared
+    labelled = replace(prepared, manifest=without_blank_rows(plan, manifest))
     if spec is None:
-        told = [] if plan.pretext else _left_out(int(blank.sum()), list(lacking))
+        told = [] if plan.pretext else _left_out(len(manifest) - len(labelled.manifest), list(lacking))
         return replace(labelled, warnings=[*prepared.warnings, *told]), None
     heads = [head for head in spec.heads or lacking if head in lacking and (spec.heads or lacking[head].any())]
     full = [head for head in heads if not lacking[head].any()] or ([] if heads else list(lacking))
@@ -70,9 +68,19 @@ def set_apart(plan: Plan, prepared: Prepared) -> tuple[Prepared, UnlabelledRows 
     return labelled, rows
 
 
+def without_blank_rows(plan: Plan, manifest: Manifest) -> Manifest:
+    """All rows but train rows that have a label of none of the task's heads."""
+    train = manifest.frame["split"].to_numpy() == "train"
+    blank = train & np.all([manifest.targets(head) == MISSING for head in plan.task.heads], axis=0)
+    # The table itself where no row is left out: a copy would be held beside it for the whole training.
+    return manifest.take(np.flatnonzero(~blank)) if blank.any() else manifest
+
+
 def _left_out(count: int, heads: list[str]) -> list[str]:
-    which = f"{count:,} train row{'' if count == 1 else 's'} without a label of {' or '.join(heads)}"
-    return [f"{which} left out, where nothing is to be learned from; with unlabelled: uda there is"] if count else []
+    which = f"1 train row is left out: it has no label of {' or '.join(heads)}"
+    if count > 1:
+        which = f"{count:,} train rows are left out: they have no label of {' or '.join(heads)}"
+    return [f"{which}, and nothing else learns from {'it' if count == 1 else 'them'}; --set unlabelled=uda would"] if count else []
 
 
 def unlabelled_batch_size(task: Task, spec: UnlabelledSpec) -> int:
