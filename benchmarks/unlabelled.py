@@ -92,18 +92,15 @@ def summarise() -> None:
     """Mean and spread of every method, and how much of the supervised run's test error it takes away."""
     for budget in BUDGETS:
         found = {method: [json.loads(file.read_text()) for file in sorted(RESULTS.glob(f"{budget}-{method}-seed*.json"))] for method in METHODS}
-        if not found["supervised"]:
-            continue
-        plain = 1 - statistics.mean(cell["test"] for cell in found["supervised"])
+        supervised = [1 - cell["test"] for cell in found["supervised"]]
         for method, cells in found.items():
             if cells:
                 test = [cell["test"] for cell in cells]
                 deviation = statistics.stdev(test) if len(test) > 1 else float("nan")
-                cut = 1 - (1 - statistics.mean(test)) / plain
+                cut = f"  error less {1 - (1 - statistics.mean(test)) / statistics.mean(supervised):.1%}" if supervised else ""
                 chosen_by = statistics.mean(cell["chosen_by"] for cell in cells)
                 print(
-                    f"{budget:7} {method:12} {len(cells)} seeds  validation {chosen_by:.3f}  "
-                    f"test {statistics.mean(test):.3f} ± {deviation:.3f}  error less {cut:.1%}"
+                    f"{budget:7} {method:12} {len(cells)} seeds  validation {chosen_by:.3f}  test {statistics.mean(test):.3f} ± {deviation:.3f}{cut}"
                 )
 
 

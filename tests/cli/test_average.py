@@ -40,7 +40,11 @@ def average(cli, *options, data, code=0):
     return result
 
 
-def test_the_average_is_a_run_with_mean_weights_and_statistics_of_its_own(cli, copies, shared_squares, tmp_path):
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_average_is_a_run_with_mean_weights_and_statistics_of_its_own(cli, copies, shared_squares, tmp_path, frozen):
+    config = yaml.safe_load((copies[0] / "config.yaml").read_text())
+    config["task"]["trunk"]["freeze_bn"] = frozen
+    (copies[0] / "config.yaml").write_text(yaml.safe_dump(config))
     out = tmp_path / "soup"
     result = average(cli, *copies, "--out", out, "--precision", "32", data=shared_squares)
     first, second, made = (load_file(folder / WEIGHTS) for folder in (*copies, out))
@@ -81,20 +85,30 @@ def test_the_average_of_a_run_with_itself_predicts_what_it_does(cli, trained_run
     assert pd.read_csv(tmp_path / "soup" / "validation.csv").equals(pd.read_csv(trained_run / "validation.csv"))
 
 
-def test_an_average_is_judged_by_the_very_losses_that_its_runs_learned_by(cli, few_squares, tmp_path):
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_an_average_is_judged_by_the_very_losses_that_its_runs_learned_by(cli, few_squares, tmp_path, keep):
     folder = shutil.copytree(few_squares, tmp_path / "numbers")
     cut_sizes(folder)
     options = ["trunk.name=squeezenet1_1", "heads.size.kind=ordinal", "heads.size.ordinal=soft", "heads.size.loss_options={sigma: 2, beta: 0.9}"]
-    options += ["heads.colour.loss=ldam", "heads.colour.label_smoothing=0"]
+    # Weights of scarce classes from the second epoch on, which is the kept one or not: it is no better where nothing is learned.
+    options += ["heads.colour.loss=ldam", "heads.colour.loss_options={deferred: 0.5, beta: 0.9}", "heads.colour.label_smoothing=0", f"keep={keep}"]
+    options += ["monitor=mean/top1", "optimiser.lr=1e-12"]
     settings = [part for option in options for part in ("--set", option)]
     run = tmp_path / "run"
     trained = cli("train", folder / "squares.task.yaml", "--out", run, "--workers", 0, "--freeze", "--epochs", 2, "--device", "cpu", *settings)
     assert trained.code == 0, trained.err
     average(cli, run, run, "--out", tmp_path / "soup", data=folder)
-    kept = pd.read_csv(run / "metrics.csv").iloc[json.loads((run / "status.json").read_text())["kept_epoch"] - 1]
+    kept_epoch = json.loads((run / "status.json").read_text())["kept_epoch"]
+    assert kept_epoch == (1 if keep == "best" else 2)
+    kept = pd.read_csv(run / "metrics.csv").iloc[kept_epoch - 1]
     soup = pd.read_csv(tmp_path / "soup" / "metrics.csv").iloc[0]
     for loss in ("val_loss", "size/val_loss", "colour/val_loss"):
         assert soup[loss] == pytest.approx(kept[loss], rel=1e-3), loss
+    other = tmp_path / "other"
+    with_bias = [part for option in options if "colour" not in option for part in ("--set", option)]
+    assert cli("train", folder / "squares.task.yaml", "--out", other, "--workers", 0, "--freeze", "--epochs", 1, *with_bias).code == 0
+    refused = average(cli, run, other, "--out", tmp_path / "both", data=folder, code=2)
+    assert "has other weights than" in refused.err and "head_colour" in refused.err
 
 
 def test_labels_are_those_that_the_runs_had_and_rows_that_they_left_out_give_no_statistics(cli, copies, shared_squares, tmp_path):

@@ -83,11 +83,14 @@ class _Kitchen:
         return network, validation
 
     def _network(self, model: TrainedModel) -> Network:
-        """One to take a model's weights, with losses that know what those of its training knew at the end: a model keeps nothing of them."""
-        task = self.plan.task
-        network, _ = build_network(task, model.description.class_counts, weights="none", cuts=learned_cuts(self.plan))
+        """One to take a model's weights, with losses that know what those of its training knew when it was kept: a model keeps nothing of them."""
+        task, train = self.plan.task, self.manifest.of_split("train")
+        counts = {head: train.class_counts(head).tolist() for head in task.heads}
+        network, _ = build_network(task, counts, weights="none", cuts=learned_cuts(self.plan))
+        # Frozen statistics that differ between runs are estimated anew like others.
+        network.freeze_bn = False
         for head in network.heads.values():
-            head.start_epoch(task.epochs - 1)
+            head.start_epoch((model.description.epoch or task.epochs) - 1)
         return network
 
     def _estimate_statistics(self, network: Network) -> None:
@@ -120,8 +123,7 @@ def run_average(
     paths = [Path(run) for run in runs]
     if len(paths) < 2:
         raise UserError("expected two runs or more to average: attrcls average RUN RUN… --out RUN")
-    inside = [path for path in paths if path.resolve().is_relative_to(Path(out).resolve())]
-    if inside:
+    if inside := [path for path in paths if path.resolve().is_relative_to(Path(out).resolve())]:
         raise UserError(f"--out {out}: {inside[0]} lies in it and would be replaced; name another folder")
     models = [_single(path) for path in paths]
     for other in models[1:]:
@@ -202,6 +204,9 @@ def _check_alike(first: TrainedModel, other: TrainedModel) -> None:
             before, now = ({name: (spec.kind, spec.hidden) for name, spec in each.items()} for each in (before, now))
         if before != now:
             raise UserError(f"{other.run} has another {key} than {first.run}; weights are averaged over runs of one task and trunk")
+    shapes = [{key: value.shape for key, value in model.network.state_dict().items()} for model in (first, other)]
+    if different := [key for key in {**shapes[0], **shapes[1]} if shapes[0].get(key) != shapes[1].get(key)]:
+        raise UserError(f"{other.run} has other weights than {first.run} ({different[0]}); weights are averaged over runs of one task and trunk")
     tables = [_splits(model.run)[["card", "row_id", "split"]] for model in (first, other)]
     if not tables[0].equals(tables[1]):
         raise UserError(
@@ -268,7 +273,7 @@ def _write(
     """A whole run directory but for checkpoints: there is nothing to resume."""
     plan, manifest = kitchen.plan, kitchen.manifest
     precision, loaded = precision_of(kitchen.fabric), f"the mean of {len(names)} runs: {', '.join(names)}"
-    splits = manifest.frame["split"].value_counts()
+    splits = without_blank_rows(plan, manifest).frame["split"].value_counts()
     status: dict[str, Any] = {
         "started": began.isoformat(timespec="seconds"), "versions": library_versions(), "device": str(kitchen.fabric.device), "precision": precision,
         "train_rows": int(splits.get("train", 0)), "val_rows": int(splits.get("val", 0)), "monitor": plan.task.monitor, "epochs_done": 0,
@@ -284,7 +289,7 @@ def _write(
     fitted = fit_answers(validation, manifest.of_split("train"), plan)
     description = describe_model(
         plan, fallback=first.fallback, precision=precision, epoch=0, scores=scores, temperatures=fitted.temperatures,
-        class_counts=first.class_counts, decode=fitted.decode,
+        class_counts={head: manifest.of_split("train").class_counts(head).tolist() for head in plan.task.heads}, decode=fitted.decode,
     )  # fmt: skip
     save_model(network, description.model_dump(mode="json"), folder.model)
     folder.write_table("validation.csv", validation.table(fitted.confidence))
