@@ -1,11 +1,13 @@
 """What the tests share: a tiny drawn dataset, a run trained on it, and the command line called in this process."""
 
+import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -83,6 +85,23 @@ def call_cli(arguments: Sequence[object], capsys: pytest.CaptureFixture[str], mo
         code = int(stop.code or 0)
     captured = capsys.readouterr()
     return Result(code, captured.out, captured.err)
+
+
+@contextlib.contextmanager
+def stopped_after(epoch: int) -> Iterator[None]:
+    """Trainings inside end as by Ctrl-C once that epoch is kept."""
+    from attrcls.runs import epochs
+
+    real = epochs.save_checkpoint
+
+    def save_then_stop(state: Any, path: Path) -> None:
+        real(state, path)
+        if path.name == "last.safetensors" and state.epoch == epoch:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(epochs, "save_checkpoint", save_then_stop)
+        yield
 
 
 def draw_square(path: Path, *, colour: str, large: bool, seed: int = 0) -> None:

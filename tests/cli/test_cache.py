@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import stopped_after
 from test_disk import FULL, READ_ONLY, Disk, watched
 
 from attrcls.data.loader import Pictures
@@ -52,20 +53,10 @@ def test_it_gives_the_same_bytes_when_it_is_built_and_when_it_is_there_with_any_
 
 
 @pytest.mark.parametrize("first", [False, True])
-def test_a_resume_may_begin_or_cease_to_use_it(cli, few_squares, plain, tmp_path, monkeypatch, first):
-    import attrcls.runs.epochs as epochs
-
-    real = epochs.save_checkpoint
-
-    def interrupt(state, path):
-        real(state, path)
-        if path.name == "last.safetensors" and state.epoch == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(epochs, "save_checkpoint", interrupt)
+def test_a_resume_may_begin_or_cease_to_use_it(cli, few_squares, plain, tmp_path, first):
     options = ("--cache", tmp_path / "kept")
-    assert train(cli, few_squares, tmp_path / "run", *(options if first else ())).code == 130
-    monkeypatch.setattr(epochs, "save_checkpoint", real)
+    with stopped_after(1):
+        assert train(cli, few_squares, tmp_path / "run", *(options if first else ())).code == 130
     assert train(cli, few_squares, tmp_path / "run", "--resume", *(() if first else options)).code == 0
     assert contents(tmp_path / "run") == plain
 

@@ -1,6 +1,7 @@
 """`--cache device` on the command line, with the CPU as the device."""
 
 import pytest
+from conftest import stopped_after
 
 import attrcls.data.device_cache as device_cache
 from attrcls.data.loader import Pictures
@@ -30,23 +31,13 @@ def test_without_augmentation_it_gives_the_ordinary_bytes_and_decodes_each_pictu
 
 
 def test_with_augmentation_a_resumed_run_equals_one_that_was_not_stopped_with_any_number_of_workers(cli, few_squares, tmp_path, monkeypatch):
-    import attrcls.runs.epochs as epochs
-
     options = ("--cache", "device", "--set", "augment=strong", "--balance", "colour", "--set", "balance.repeat_augment=zoom")
     options = (*options, "--set", "scarce={small: {where: {size: small}, augment: geometric}}")
     whole = train(cli, few_squares, tmp_path / "whole", *options)
     assert whole.code == 0, whole.err
-    real = epochs.save_checkpoint
-
-    def interrupt(state, path):
-        real(state, path)
-        if path.name == "last.safetensors" and state.epoch == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(epochs, "save_checkpoint", interrupt)
     monkeypatch.setattr(device_cache, "_DECODE_BATCH", 3)
-    assert train(cli, few_squares, tmp_path / "run", *options, "--workers", 2).code == 130
-    monkeypatch.setattr(epochs, "save_checkpoint", real)
+    with stopped_after(1):
+        assert train(cli, few_squares, tmp_path / "run", *options, "--workers", 2).code == 130
     without = train(cli, few_squares, tmp_path / "run", "--resume", *options[2:])
     assert without.code == 2
     assert "--resume: --cache was 'device' and is now None" in without.err

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from conftest import stopped_after
 
-import attrcls.runs.epochs as epochs
 from attrcls.data.augment import Augmenter
 from attrcls.data.cache import open_cache
 from attrcls.data.device_cache import DeviceCache
@@ -92,7 +92,7 @@ def train(cli, squares, out, *options):
     return cli("train", squares / "squares.task.yaml", "--out", out, *SMALL, *options)
 
 
-def test_a_run_tells_each_groups_rows_and_is_the_same_with_any_number_of_workers_and_resumed(cli, few_squares, tmp_path, monkeypatch):
+def test_a_run_tells_each_groups_rows_and_is_the_same_with_any_number_of_workers_and_resumed(cli, few_squares, tmp_path):
     options = ("--set", "scarce={first: {files: '*_0.jpg', augment: strong}, small: {where: {size: small}, augment: randaugment}}")
     alone = train(cli, few_squares, tmp_path / "alone", *options)
     assert alone.code == 0, alone.err
@@ -104,16 +104,8 @@ def test_a_run_tells_each_groups_rows_and_is_the_same_with_any_number_of_workers
     assert yaml.safe_load((tmp_path / "alone" / "config.yaml").read_text())["task"]["scarce"]["first"]["files"] == ["*_0.jpg"]
     card = (tmp_path / "alone" / "model" / "README.md").read_text()
     assert "- scarce: first files \\*\\_0.jpg, augment strong, small where size small, augment randaugment\n" in card
-    real = epochs.save_checkpoint
-
-    def interrupt(state, path):
-        real(state, path)
-        if path.name == "last.safetensors" and state.epoch == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(epochs, "save_checkpoint", interrupt)
-    assert train(cli, few_squares, tmp_path / "helped", *options, "--workers", 2).code == 130
-    monkeypatch.setattr(epochs, "save_checkpoint", real)
+    with stopped_after(1):
+        assert train(cli, few_squares, tmp_path / "helped", *options, "--workers", 2).code == 130
     other = train(cli, few_squares, tmp_path / "helped", "--set", "scarce={first: {files: '*_1.jpg', augment: strong}}", "--resume")
     assert other.code == 2
     assert "--resume: the run in" in other.err and "scarce.first.files" in other.err

@@ -6,6 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 import torch
+from conftest import stopped_after
 from safetensors.torch import load_file
 
 
@@ -55,23 +56,12 @@ def test_a_folder_with_other_files_is_never_replaced(cli, squares, tmp_path):
 # After the last epoch's checkpoint nothing is left to train, but its row of metrics.csv to write.
 @pytest.mark.parametrize(("stop", "options"), [(2, ()), (3, ()), (2, ("--freeze",))])
 def test_ctrl_c_ends_cleanly_and_the_run_resumes_to_the_same_weights(cli, squares, tmp_path, monkeypatch, stop, options):
-    import attrcls.runs.epochs as epochs
-
     assert train(cli, squares, tmp_path / "whole", "--epochs", 3, *options).code == 0
-    real, done = epochs.save_checkpoint, []
-
-    def interrupt(state, path):
-        real(state, path)
-        done.append(path)
-        if path.name == "last.safetensors" and state.epoch == stop:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(epochs, "save_checkpoint", interrupt)
-    stopped = train(cli, squares, tmp_path / "run", "--epochs", 3, *options)
+    with stopped_after(stop):
+        stopped = train(cli, squares, tmp_path / "run", "--epochs", 3, *options)
     assert stopped.code == 130
     assert "--resume" in stopped.err
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
-    monkeypatch.setattr(epochs, "save_checkpoint", real)
     # What a frozen trunk gave may be gone from the cache: it is computed again, from the checkpoint's trunk.
     monkeypatch.setenv("ATTRCLS_CACHE", str(tmp_path / "another"))
     assert train(cli, squares, tmp_path / "run", "--epochs", 3, "--resume", *options).code == 0

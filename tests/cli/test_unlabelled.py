@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import draw_square, draw_squares
+from conftest import draw_square, draw_squares, stopped_after
 
 from attrcls.runs.unlabelled import parted_workers
 from attrcls.task import load_plan
@@ -68,21 +68,11 @@ def test_a_head_that_is_left_out_learns_from_labels_alone(cli, blanks, tmp_path)
 
 
 @pytest.mark.parametrize("options", [("unlabelled=freematch",), ("unlabelled={method: uda, tsa: log}", "trunk.freeze=true")], ids=["free", "frozen"])
-def test_a_stopped_training_resumes_to_the_same_weights_thresholds_and_metrics(cli, blanks, tmp_path, monkeypatch, options):
-    import attrcls.runs.epochs as epochs
-
+def test_a_stopped_training_resumes_to_the_same_weights_thresholds_and_metrics(cli, blanks, tmp_path, options):
     options = [part for option in options for part in ("--set", option)]
     assert train(cli, blanks, tmp_path / "whole", *options).code == 0
-    real = epochs.save_checkpoint
-
-    def interrupt(state, path):
-        real(state, path)
-        if path.name == "last.safetensors" and state.epoch == 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(epochs, "save_checkpoint", interrupt)
-    assert train(cli, blanks, tmp_path / "run", *options).code == 130
-    monkeypatch.setattr(epochs, "save_checkpoint", real)
+    with stopped_after(1):
+        assert train(cli, blanks, tmp_path / "run", *options).code == 130
     assert train(cli, blanks, tmp_path / "run", "--resume", *options).code == 0
     whole, resumed = (load_tensors(tmp_path / name / "checkpoints" / "last.safetensors")[0] for name in ("whole", "run"))
     assert whole.keys() == resumed.keys()
