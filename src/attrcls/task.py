@@ -137,8 +137,7 @@ class Task(Spec):
             raise ValueError("scarce: expected groups of train rows by name, found an empty mapping; name one, or leave `scarce` out")
         if self.decode == "joint" and not self.combine:
             raise ValueError("decode: joint needs the task to have a `combine:`; add one, or use argmax or offsets")
-        own_recipes = bool(self.scarce) or (self.balance is not None and self.balance.repeat_augment is not None)
-        if self.mix and self.mix.cutmix and self.trunk.freeze and self.trunk.frozen_views and not own_recipes:
+        if self.mix and self.mix.cutmix and self.trunk.freeze and self.trunk.frozen_views and not self.own_recipes:
             raise ValueError(
                 "mix.cutmix: cuts pictures, and of a frozen trunk's pictures only features are kept; use mix.mixup, or trunk.frozen_views: 0"
             )
@@ -158,6 +157,11 @@ class Task(Spec):
         if "code" in self.submission.values() and not self.combine:
             raise ValueError("submission: 'code' needs the task to have a `combine:`")
         return self
+
+    @property
+    def own_recipes(self) -> bool:
+        """Whether repeats or scarce rows have a recipe of their own, and so are new pictures each time."""
+        return bool(self.scarce) or (self.balance is not None and self.balance.repeat_augment is not None)
 
 
 @dataclass(frozen=True)

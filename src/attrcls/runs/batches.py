@@ -80,9 +80,7 @@ def labelled_batches(
 def kept_views(plan: Plan, manifest: Manifest) -> int:
     """How many views of each picture a training keeps the features of; 0 where pictures go through the trunk each epoch."""
     task = plan.task
-    # Repeats and scarce rows under a recipe of their own are new pictures each time.
-    own_recipes = bool(task.scarce) or (task.balance is not None and task.balance.repeat_augment is not None)
-    if not task.trunk.freeze or own_recipes or len(manifest) * task.trunk.frozen_views > _MOST_VIEWS:
+    if not task.trunk.freeze or task.own_recipes or len(manifest) * task.trunk.frozen_views > _MOST_VIEWS:
         return 0
     return task.trunk.frozen_views
 
