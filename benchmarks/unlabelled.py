@@ -34,6 +34,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "freematch": {"unlabelled": {"method": "freematch"}},
     "uda-ratio3": {"unlabelled": {"method": "uda", "ratio": 3}},
     "fixmatch-ratio3": {"unlabelled": {"method": "fixmatch", "ratio": 3}},
+    "uda-ratio7": {"unlabelled": {"method": "uda", "ratio": 7}},
     "freematch-ratio3": {"unlabelled": {"method": "freematch", "ratio": 3}},
     # Smoothed labels keep a head from being sure, and so from using most pictures.
     "supervised-sharp": {f"heads.{HEAD}.label_smoothing": 0},

@@ -34,6 +34,15 @@ def test_a_head_is_not_cut_by_its_own_labels():
     assert {attribute for each in slices for attribute, _ in each.conditions} == {"age"}
 
 
+def test_rows_are_cut_by_all_labels_that_are_known_also_where_those_heads_did_not_answer():
+    labels = {"gender": np.array([0, 0, 1, 1]), "age": np.array([0, 0, 1, 1])}
+    answered = {**labels, "age": np.array([0, -1, -1, 1])}
+    predicted = {head: np.zeros(4, dtype=int) for head in labels}
+    slices = by_name(score_slices(predicted, answered, list("abcd"), classes=CLASSES, labels=labels))
+    assert slices["gender", "age old"].rows == 2
+    assert slices["age", "gender male"].rows == 1
+
+
 def test_intervals_of_lone_rows_are_those_of_clopper_and_pearson():
     generator = np.random.default_rng(0)
     targets = {"gender": np.zeros(40, dtype=int), "age": np.array([0] * 25 + [1] * 15)}

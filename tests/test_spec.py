@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field
 
 from attrcls.errors import ProblemsError, UserError
-from attrcls.spec import Spec, bundled_specs, find_spec, parse_assignment, parse_spec, read_yaml, with_value
+from attrcls.spec import Spec, bundled_specs, find_spec, parse_assignment, parse_spec, read_yaml, with_values
 
 
 class Inner(Spec):
@@ -99,9 +99,9 @@ def test_the_promised_tasks_and_cards_are_bundled(kind):
 def test_an_override_reaches_any_depth_and_leaves_the_original_alone():
     raw = {"heads": {"age": {"weight": 1}}}
     key, value = parse_assignment("heads.age.weight=2")
-    assert with_value(raw, key, value) == {"heads": {"age": {"weight": 2}}}
+    assert with_values(raw, [(key, value)]) == {"heads": {"age": {"weight": 2}}}
     assert raw == {"heads": {"age": {"weight": 1}}}
-    assert with_value({}, "a.b", [1]) == {"a": {"b": [1]}}
+    assert with_values({}, [("a.b", [1])]) == {"a": {"b": [1]}}
 
 
 @pytest.mark.parametrize("bad", ["epochs", "=3", "a..b=1", "a=[1", "seed=0x_"])

@@ -2,8 +2,9 @@ import pytest
 
 from attrcls.combine import combiner_for
 from attrcls.errors import ProblemsError, UserError
+from attrcls.runs.pretrain import pretext_plan
 from attrcls.spec import bundled_specs
-from attrcls.task import load_plan
+from attrcls.task import Task, load_plan
 
 
 @pytest.mark.parametrize("name", sorted(bundled_specs("tasks")))
@@ -99,6 +100,42 @@ def test_balance_may_be_a_list_of_heads_and_a_change_of_the_heads_keeps_the_rest
     assert listed is not None and (listed.heads, listed.strength, listed.cap) == (["gender"], 1.0, 10.0)
     mapped = load_plan("mask18", overrides=["balance={heads: [age], cap: 4}"], changes={"balance.heads": ["mask"]}).task.balance
     assert mapped is not None and (mapped.heads, mapped.cap) == (["mask"], 4.0)
+
+
+ALL_HEADS = """
+cards: [mask18]
+heads: [mask, gender, age]
+trunk: {name: resnet18}
+balance: {heads: [gender, age], cap: 4}
+unlabelled: {method: uda, heads: [age]}
+"""
+
+
+def test_picking_heads_leaves_out_what_the_file_does_for_the_others_and_the_rest_is_a_valid_task(tmp_path):
+    file = tmp_path / "t.yaml"
+    file.write_text(ALL_HEADS)
+    mask = load_plan(str(file), heads=["mask"]).task
+    assert (mask.balance, mask.unlabelled) == (None, None)
+    gender = load_plan(str(file), heads=["gender"]).task
+    assert gender.balance is not None and (gender.balance.heads, gender.balance.cap) == (["gender"], 4.0)
+    for task in (mask, gender):
+        assert Task.model_validate(task.model_dump(mode="json")) == task
+    kept = load_plan(str(file), heads=["mask"], changes={"balance.heads": ["mask"]}).task.balance
+    assert kept is not None and (kept.heads, kept.cap) == (["mask"], 4.0)
+    with pytest.raises(ProblemsError, match=r"--heads mask: balance\.heads: no head 'age'"):
+        load_plan(str(file), heads=["mask"], changes={"balance.heads": ["age"]})
+    listed = load_plan(str(file), heads=["age"], overrides=["heads=[mask, age]", "balance=null"]).task
+    assert list(listed.heads) == ["age"] and listed.unlabelled is not None
+
+
+def test_samples_of_a_head_that_is_not_picked_are_not_made(tmp_path):
+    file = tmp_path / "t.yaml"
+    file.write_text("cards: [mask18]\nheads: [mask, age]\nrsg: {head: age}\n")
+    assert load_plan(str(file), heads=["mask"]).task.rsg is None
+    assert load_plan(str(file), heads=["age"]).task.rsg is not None
+    assert pretext_plan(load_plan(str(file)), "rotation").task.rsg is None
+    with pytest.raises(ProblemsError, match="loss_balance: famo sees each batch twice"):
+        load_plan(str(file), overrides=["loss_balance=famo"])
 
 
 def test_heads_on_a_frozen_trunk_learn_faster_unless_a_rate_is_given():

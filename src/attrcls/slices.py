@@ -67,13 +67,19 @@ class _Cut:
 
 
 def score_slices(
-    predicted: Mapping[str, IntArray], targets: Mapping[str, IntArray], groups: npt.ArrayLike, *, classes: Mapping[str, Sequence[str]]
+    predicted: Mapping[str, IntArray],
+    targets: Mapping[str, IntArray],
+    groups: npt.ArrayLike,
+    *,
+    classes: Mapping[str, Sequence[str]],
+    labels: Mapping[str, IntArray] | None = None,
 ) -> list[Slice]:
     """Every slice of every head that has a row, the worst first.
 
     `predicted` holds class indices `(rows,)` per head; `targets` those of the labels, `MISSING` where there is none, of the
     heads and of any other attribute to cut by; `classes` the names of both. `groups` `(rows,)` name what belongs together; they
-    are slices of their own where one of them has two rows. The order is that of `expected`.
+    are slices of their own where one of them has two rows. `labels` are those to cut by, where `targets` lack some that are known: of rows
+    that a head did not answer. The order is that of `expected`.
     """
     cluster = pd.factorize(np.asarray(groups, dtype=object))[0]
     names = [str(name) for name in pd.unique(np.asarray(groups, dtype=object))]
@@ -83,7 +89,7 @@ def score_slices(
         if not measured.any():
             continue
         right = (predicted[head] == targets[head])[measured].astype(np.float64)
-        others = {attribute: values[measured] for attribute, values in targets.items() if attribute != head}
+        others = {attribute: values[measured] for attribute, values in (labels or targets).items() if attribute != head}
         cuts = [*_cuts_by_attribute(others, classes), *_cuts_by_group(cluster[measured], names)]
         # Bonferroni: among many slices one is far off by chance alone.
         looked_at = sum(len(np.unique(cut.code[cut.code >= 0])) for cut in cuts if cut.kind != "group")

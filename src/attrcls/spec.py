@@ -147,13 +147,20 @@ def parse_assignment(assignment: str) -> tuple[str, Any]:
         raise UserError(f"--set {assignment}: the value is not valid YAML; expected one such as 0.1, adamw or '[a, b]'") from error
 
 
-def with_value(raw: Mapping[str, Any], dotted: str, value: Any) -> dict[str, Any]:
-    """A copy of `raw` with the value at `a.b.c` replaced; levels that are missing are made."""
+def with_values(raw: Mapping[str, Any], values: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A copy of `raw` with the value at each `a.b.c` replaced, in this order; levels that are missing are made."""
+    changed = dict(raw)
+    for dotted, value in values:
+        changed = _with_value(changed, dotted, value)
+    return changed
+
+
+def _with_value(raw: Mapping[str, Any], dotted: str, value: Any) -> dict[str, Any]:
     first, _, rest = dotted.partition(".")
     if not rest:
         return {**raw, first: value}
     below = raw.get(first)
-    return {**raw, first: with_value(below if isinstance(below, Mapping) else {}, rest, value)}
+    return {**raw, first: _with_value(below if isinstance(below, Mapping) else {}, rest, value)}
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ Enters: `tasks/NAME.yaml` or a user's own file, and overrides. Leaves: a frozen 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -32,7 +32,7 @@ from attrcls.sections import (
     TrunkSpec,
     UnlabelledSpec,
 )
-from attrcls.spec import Found, Spec, find_spec, parse_assignment, parse_spec, read_yaml, suggest, with_value
+from attrcls.spec import Found, Spec, find_spec, parse_assignment, parse_spec, read_yaml, suggest, with_values
 
 # What a trunk can be pretrained on beside an attribute: by how many quarter turns a picture was turned to the left (Gidaris et al. 2018).
 ROTATION = "rotation"
@@ -152,6 +152,8 @@ class Task(Spec):
                 raise ValueError("rsg: makes samples of one class, found `mix`, which makes pictures of two; leave one of them out")
             if self.unlabelled:
                 raise ValueError("rsg: makes samples of labelled pictures, found `unlabelled`, whose pictures have no label; leave one of them out")
+            if self.loss_balance == "famo":
+                raise ValueError("loss_balance: famo sees each batch twice, and rsg makes other samples each time; use uncertainty or fixed")
             if not self.trunk.name.startswith(RESNETS):
                 raise ValueError(f"rsg: needs a ResNet (resnet…, resnext…, wide_resnet…), found trunk.name {self.trunk.name}; leave it out")
         if "code" in self.submission.values() and not self.combine:
@@ -222,21 +224,22 @@ def _points(cuts: Sequence[float]) -> str:
 def load_plan(argument: str, *, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None, heads: Sequence[str] = ()) -> Plan:
     """Read a task and its cards, apply overrides (`a.b=value`, then `changes` by dotted key), and check them together.
 
-    `heads` keeps only those heads. Raises:
+    `heads` keeps only those heads, and of what the file says of the others nothing. Raises:
         UserError: a file is missing or not valid, a head has no attribute, or two cards disagree about classes.
     """
     found = find_spec("tasks", argument)
     raw = {"name": found.name, **read_yaml(found.path)}
     raw["heads"] = _heads_with_blank_options(raw.get("heads"))
     raw["balance"], raw["unlabelled"] = _as_balance(raw.get("balance")), _as_unlabelled(raw.get("unlabelled"))
-    for dotted, value in [*map(parse_assignment, overrides), *(changes or {}).items()]:
-        raw = with_value(raw, dotted, value)
+    asked = [*map(parse_assignment, overrides), *(changes or {}).items()]
+    raw = with_values(raw, asked)
     task = parse_spec(Task, raw, file=str(found.path))
     if heads:
         for head in heads:
             if head not in task.heads:
                 raise UserError(f"--heads: task {task.name} has no head {head!r}{suggest(head, task.heads)} (heads: {', '.join(task.heads)})")
-        task = task.model_copy(update={"heads": {name: spec for name, spec in task.heads.items() if name in heads}})
+        reduced = _of_heads_alone(raw, heads, asked=[key for key, _ in asked])
+        task = parse_spec(Task, reduced, file=f"{found.path} with --heads {','.join(heads)}")
     cards, found_cards = {}, {}
     for use in task.cards:
         card, where = load_card(use.card, relative_to=None if found.bundled else found.path.parent)
@@ -247,6 +250,18 @@ def load_plan(argument: str, *, overrides: Sequence[str] = (), changes: Mapping[
     return Plan(task, cards, found, found_cards)
 
 
+def _of_heads_alone(raw: Mapping[str, Any], heads: Sequence[str], *, asked: Collection[str]) -> dict[str, Any]:
+    """A valid task for these of its heads. What was `asked` for beside its file, by dotted key, stays: of another head it is refused."""
+    kept = {**raw, "heads": {name: spec for name, spec in _heads_with_blank_options(raw["heads"]).items() if name in heads}}
+    for key in ("balance", "unlabelled"):
+        if not {key, f"{key}.heads"} & {*asked} and raw[key] and raw[key].get("heads"):
+            left = [head for head in raw[key]["heads"] if head in heads]
+            kept[key] = {**raw[key], "heads": left} if left else None
+    if not {"rsg", "rsg.head"} & {*asked} and raw.get("rsg") and raw["rsg"]["head"] not in heads:
+        kept["rsg"] = None
+    return kept
+
+
 def _check_together(task: Task, cards: Mapping[str, Card], *, file: str) -> None:
     known: dict[str, tuple[str, AttributeSpec]] = {}
     for card in cards.values():
@@ -254,12 +269,10 @@ def _check_together(task: Task, cards: Mapping[str, Card], *, file: str) -> None
             owner, other = known.setdefault(name, (card.name, spec))
             if spec.classes != other.classes:
                 raise UserError(
-                    f"{file}: cards {owner} and {card.name} disagree about the classes of {name}: "
-                    f"{', '.join(other.classes)} there, {', '.join(spec.classes)} here; "
-                    "use the same class names in the same order"
+                    f"{file}: cards {owner} and {card.name} disagree about the classes of {name}: {', '.join(other.classes)} there, "
+                    f"{', '.join(spec.classes)} here; use the same class names in the same order"
                 )
-    wanted = [*task.heads, *(task.combine.order if task.combine else [])]
-    for head in wanted:
+    for head in [*task.heads, *(task.combine.order if task.combine else [])]:
         if head not in known:
             raise UserError(f"{file}: no card has an attribute {head!r}{suggest(head, known)} (attributes: {', '.join(known)})")
         if head in task.heads and task.heads[head].kind == "ordinal" and len(known[head][1].classes) < 2:

@@ -92,7 +92,16 @@ def test_logit_adjustment_is_menons_rule_and_nothing_at_zero():
     shares = np.array([0.6, 0.3, 0.1])
     expected = (logits - 0.7 * np.log(shares)).argmax(axis=1)
     assert (adjusted(softmax(logits, axis=1), [600, 300, 100], 0.7).argmax(axis=1) == expected).all()
-    assert np.isfinite(adjusted(probabilities, [60, 40, 0], 1.0)).all()
+    # A class that no train row has is not made likely: it counts as the most frequent.
+    unseen = adjusted(np.array([[0.95, 0.025, 0.025]]), [600, 400, 0], 1.0)
+    raw = np.array([0.95 / 600, 0.025 / 400, 0.025 / 600])
+    assert unseen == pytest.approx((raw / raw.sum())[None])
+    assert np.isfinite(adjusted(probabilities, [0, 0, 0], 1.0)).all()
+
+
+def test_codes_of_no_rows_have_a_column_each():
+    nothing = {"a": np.zeros((0, 2), dtype=np.float32), "b": np.zeros((0, 3), dtype=np.float32)}
+    assert code_scores(nothing, CODE).shape == (0, 6)
 
 
 def test_macro_f1_is_scikit_learns_over_the_classes_that_occur():

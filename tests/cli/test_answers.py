@@ -1,7 +1,9 @@
 """How probabilities become answers, through the real command line: temperatures, decoding, quotas, adjustment, abstaining."""
 
 import json
+import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,9 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from attrcls.answers.calibration import tempered
+from attrcls.prediction.answers import check_rules
+from attrcls.prediction.models import load_models
+from attrcls.sections import DecodeSpec
 
 CLASSES = {"colour": ["red", "green", "blue"], "size": ["small", "large"]}
 
@@ -117,6 +122,21 @@ def test_rows_that_could_not_be_read_are_told_from_those_that_abstained(cli, tra
     result, table = predict(cli, trained_run, tmp_path / "in.csv", tmp_path / "q.csv", "--quota", "size=uniform")
     assert result.code == 3
     assert table["size"].value_counts().to_dict() == {"small": 3, "large": 3, "": 1}
+
+
+def test_a_broken_picture_whose_name_is_not_utf8_costs_its_own_row_alone(cli, trained_run, pictures, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copy(pictures / "p00_0.jpg", folder)
+    name = os.fsencode(folder) + b"/\xbf\xca.jpg"
+    with open(name, "wb") as file:
+        file.write(b"no picture")
+    result, table = predict(cli, trained_run, folder, tmp_path / "p.csv")
+    assert result.code == 3, result.err
+    assert table["status"].tolist() == ["ok", "unreadable"]
+    assert "\\udcbf\\udcca.jpg" in table["error"][1]
+    alone, table = predict(cli, trained_run, os.fsdecode(name), tmp_path / "q.csv")
+    assert alone.code == 3 and len(table) == 1
 
 
 def test_a_uniform_quota_gives_every_code_its_count_at_the_best_total(cli, trained_run, pictures, tmp_path):
@@ -376,3 +396,68 @@ def test_the_report_shows_reliability_before_and_after_and_the_risk_at_a_few_cov
     assert "cross-fitted" in page and "ECE after" in page
     assert page.count('aria-label="Accuracy over confidence of') == page.count('aria-label="Accuracy over the share of rows') == 2
     assert "the task asks for argmax" in page
+
+
+def test_adjusting_what_the_loss_corrected_already_is_told_of(cli, trained_run, pictures, tmp_path):
+    heads = json.loads((trained_run / "model" / "model.json").read_text())["heads"]
+    run = described(trained_run, tmp_path / "run", heads={**heads, "colour": {**heads["colour"], "loss": "balanced_softmax"}})
+    result, _ = predict(cli, run, pictures, tmp_path / "p.csv", "--adjust", 1)
+    assert result.code == 0
+    assert "the loss of colour has learned to answer for even classes already" in result.err
+
+
+def test_runs_of_different_heads_are_each_decoded_as_they_were_fitted(trained_run):
+    whole = load_models([trained_run])[0]
+
+    def of(head, **decode):
+        parts = {"heads": {head: whole.description.heads[head]}, "decode": DecodeSpec.model_validate(decode), "combine": None}
+        return replace(whole, description=whole.description.model_copy(update=parts))
+
+    shift = {"asked": "offsets", "used": "offsets", "offsets": {"colour": [0.0, 0.0, 90.0]}}
+    rules = check_rules([of("colour", **shift), of("size"), of("size", asked="offsets", reason="worse")], rows=1)
+    assert (rules.decoder.kind, rules.decoder.offsets.keys(), rules.warnings) == ("offsets", {"colour"}, [])
+    assert check_rules([of("colour"), of("size")], rows=1).decoder.kind == "argmax"
+    joint = check_rules([of("colour", asked="joint", used="joint", code_counts=[1] * 6), of("size")], rows=1)
+    assert joint.decoder.kind == "argmax" and "one is decoded jointly" in joint.warnings[0]
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_quota_on_the_code_of_rows_none_of_which_can_be_read_tells_the_rows(cli, trained_run, shared_squares, tmp_path, command):
+    options = ("--csv", tmp_path / "p.csv") if command == "predict" else ()
+    result = cli(command, trained_run, shared_squares / "labels.csv", *options, "--image-root", tmp_path / "else", "--quota", "uniform")
+    assert result.code == 3, result.err
+    if command == "evaluate":
+        assert "80 rows could not be read" in result.err
+    else:
+        assert set(pd.read_csv(tmp_path / "p.csv")["status"]) == {"missing"}
+
+
+def test_slices_are_cut_by_labels_that_another_head_did_not_answer(cli, trained_run, shared_squares, tmp_path):
+    # Nobody is sure of a size, and everybody of a colour.
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    file = run / "model" / "model.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "temperatures": {"colour": 0.01, "size": 1000.0}}))
+    result = cli("evaluate", run, shared_squares, "--abstain", 0.6, "--slices", tmp_path / "s.csv", "--workers", 0)
+    assert result.code == 0, result.err
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert set(table["head"]) == {"colour"}
+    assert {"size small", "size large"} <= set(table["slice"])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--submission",), "the task has no `submission:`"),
+        (("--csv", "folder.csv"), "a folder is called so"),
+        (("--csv", "file/p.csv"), "is a file, so nothing can be written below it"),
+    ],
+)
+def test_a_table_that_cannot_be_written_is_refused_before_a_picture_is_read(cli, trained_run, pictures, tmp_path, monkeypatch, options, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("attrcls.runs.predict.predict_rows", lambda *args, **kwargs: pytest.fail("pictures were read"))
+    result = cli("predict", described(trained_run, tmp_path / "run", submission={}), pictures, *options)
+    assert result.code == 2
+    assert says in result.err

@@ -1,6 +1,7 @@
 """The other commands through the real command line."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import jsonschema
 import pandas as pd
 import pytest
 import yaml
+from conftest import draw_squares
 
 COMMANDS = [
     "demo",
@@ -158,6 +160,40 @@ def test_evaluate_scores_a_folder_in_the_cards_layout_on_its_held_back_rows(cli,
         value, low, high = scores["scores"][name]
         assert value == pytest.approx(best[name], abs=1e-6)
         assert low <= value <= high
+
+
+def test_a_folder_is_evaluated_as_the_card_whose_data_it_was_though_others_name_their_tables_alike(cli, tmp_path):
+    for seed, name in enumerate(("a", "b")):
+        draw_squares(tmp_path / name, people=6 + seed, each=2)
+    task = (tmp_path / "a" / "squares.task.yaml").read_text().replace("[squares.card.yaml]", "[a/squares.card.yaml, b/squares.card.yaml]")
+    for name in ("a", "b"):
+        card = tmp_path / name / "squares.card.yaml"
+        card.write_text(f"name: {name}\n{card.read_text()}")
+    (tmp_path / "two.task.yaml").write_text(task)
+    options = ("--freeze", "--epochs", 1, "--workers", 0, "--device", "cpu")
+    trained = cli("train", tmp_path / "two.task.yaml", "--out", tmp_path / "run", *options)
+    assert trained.code == 0, trained.err
+    splits = pd.read_csv(tmp_path / "run" / "splits.csv")
+    for name in ("a", "b"):
+        result = cli("evaluate", tmp_path / "run", tmp_path / name, "--json", tmp_path / "s.json", "--workers", 0)
+        assert result.code == 0, result.err
+        told = json.loads((tmp_path / "s.json").read_text())
+        assert (told["split"], told["rows"]) == ("val", ((splits["card"] == name) & (splits["split"] == "val")).sum())
+    shutil.rmtree(tmp_path / "cache" / "places")
+    refused = cli("evaluate", tmp_path / "run", tmp_path / "a")
+    assert refused.code == 2
+    assert "the cards a and b both read labels.csv" in refused.err
+    assert cli("evaluate", tmp_path / "run", tmp_path / "a" / "labels.csv", "--workers", 0).code == 0
+
+
+def test_evaluate_takes_a_root_elsewhere_as_predict_does_and_none_where_there_is_no_table(cli, trained_run, shared_squares):
+    elsewhere = cli("evaluate", trained_run, shared_squares / "labels.csv", "--image-root", "http://127.0.0.1:9/pictures")
+    assert elsewhere.code == 2
+    assert "http://127.0.0.1:9/pictures" in elsewhere.err
+    for command, folder in (("evaluate", shared_squares), ("predict", shared_squares / "images")):
+        refused = cli(command, trained_run, folder, "--image-root", shared_squares, "--encoding", "utf-8")
+        assert refused.code == 2
+        assert "--image-root, --encoding: of a table's pictures" in refused.err
 
 
 def test_evaluate_reads_labels_from_the_table_itself_or_from_a_truth_file(cli, trained_run, shared_squares, tmp_path):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from attrcls.errors import AttrclsError
-from attrcls.graph import build
+from attrcls.graph import build, sessions
 from attrcls.prediction import images, runtime
 from attrcls.prediction.models import load_models
 from attrcls.prediction.runtime import ENGINES
@@ -178,3 +178,14 @@ def test_bf16_is_refused_where_the_cpu_has_none(cli, trained_run, asked, monkeyp
     assert result.code == 2
     assert "this CPU has no bf16" in result.err
     assert "--precision 32" in result.err
+
+
+@pytest.mark.parametrize("engine", GRAPH_ENGINES)
+def test_what_an_engine_says_of_pictures_that_it_cannot_run_is_ours(graph_cache, engine):
+    graph = next((graph_cache / "graphs").glob("*.onnx")).read_bytes()
+    if engine == "onnxruntime":
+        session = sessions.open_onnxruntime(graph, ["colour_logits"], threads=1)
+    else:
+        session = sessions.open_openvino(graph, ["colour_logits"], threads=1, precision="32")
+    with pytest.raises(AttrclsError, match="cannot be run"):
+        session(np.zeros((1, 3, 5, 7), dtype=np.uint8))

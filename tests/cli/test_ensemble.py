@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from attrcls.runs.ensemble import mean, select
@@ -137,3 +138,18 @@ def test_an_ensemble_is_not_replaced_unless_asked(cli, runs, tmp_path):
     assert "--overwrite" in cli("ensemble", *runs, "--out", tmp_path / "e").err
     assert cli("ensemble", *runs, "--out", tmp_path / "e", "--overwrite", "--monitor", "val_loss").code == 0
     assert json.loads((tmp_path / "e" / "status.json").read_text())["monitor"] == "val_loss"
+
+
+def test_runs_that_watch_an_ordinal_heads_distance_are_chosen_by_it(cli, runs, tmp_path):
+    for run in runs:
+        model, config = run / "model" / "model.json", run / "config.yaml"
+        told = json.loads(model.read_text())
+        told["heads"]["colour"] |= {"kind": "ordinal", "ordinal": "soft"}
+        model.write_text(json.dumps(told))
+        task = yaml.safe_load(config.read_text())
+        task["task"]["monitor"] = "colour/mae"
+        config.write_text(yaml.safe_dump(task))
+    result = cli("ensemble", *runs, "--out", tmp_path / "best")
+    assert result.code == 0, result.err
+    scores = json.loads((tmp_path / "best" / "status.json").read_text())["scores"]
+    assert scores["ensemble"] <= scores["mean_of_all"]

@@ -201,3 +201,14 @@ def test_an_ensemble_file_that_leads_elsewhere_is_refused(cli, folded, few_squar
     (tmp_path / "cv" / "ensemble.json").write_text(json.dumps({"format_version": 1, "members": [{"name": name, "weight": 1}]}))
     refused = cli("predict", tmp_path / "cv", few_squares / "images")
     assert refused.code == 2 and "the name of a folder beside this file" in refused.err
+
+
+def test_an_ordinal_heads_distance_stands_in_the_folds_scores_and_in_their_report(cli, few_squares, tmp_path):
+    result = train(cli, few_squares, tmp_path / "cv", "--set", "heads.colour.kind=ordinal", "--set", "monitor=colour/mae")
+    assert result.code == 0, result.err
+    summary, oof = json.loads((tmp_path / "cv" / "folds.json").read_text()), pd.read_csv(tmp_path / "cv" / "oof.csv")
+    order = ["red", "green", "blue"]
+    off = (oof["colour"].map(order.index) - oof["colour_given"].map(order.index)).abs()
+    assert summary["pooled"]["colour/mae"][0] == pytest.approx(off.mean())
+    assert summary["mean"]["colour/mae"] == pytest.approx(np.mean([off[oof["fold"] == fold].mean() for fold in ("fold-1", "fold-2")]))
+    assert "colour/mae" in (tmp_path / "cv" / "report.html").read_text()

@@ -55,6 +55,16 @@ def test_classes_are_counted_after_cleaning(cli, few_squares, tmp_path, monkeypa
     assert np.subtract(counted[0]["colour"], counted[1]["colour"]).tolist() == [1, 0, 0]
 
 
+def test_a_class_counts_as_often_as_its_cards_rows_are_drawn(cli, few_squares, tmp_path):
+    drawn = settings("cards=[{card: squares.card.yaml, ratio: 3.0}]", "heads.colour.loss=balanced_softmax")
+    result = train(cli, few_squares, tmp_path / "run", "--freeze", "--epochs", 1, *drawn)
+    assert result.code == 0, result.err
+    splits = pd.read_csv(tmp_path / "run" / "splits.csv")
+    rows = splits[splits["split"] == "train"]["colour"].value_counts()
+    counts = json.loads((tmp_path / "run" / "model" / "model.json").read_text())["class_counts"]["colour"]
+    assert counts == [3 * int(rows[name]) for name in ("red", "green", "blue")]
+
+
 def test_cleaning_watches_plain_cross_entropy_whatever_the_task_trains_with(cli, few_squares, tmp_path):
     margins = []
     other = settings("heads.colour.loss=ldam", "heads.size.kind=ordinal", "loss_balance=famo", "mix={mixup: 1, cutmix: 1}")

@@ -165,3 +165,14 @@ def test_a_setting_that_cannot_be_meant_is_refused_before_anything_is_written(cl
     assert refused.code == 2
     assert expected in refused.err
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_labels_smoothed_below_what_counts_as_sure_are_told_of(cli, blanks, tmp_path):
+    options = ("--epochs", 1, "--freeze", "--set", "unlabelled=fixmatch")
+    result = train(cli, blanks, tmp_path / "run", *options)
+    assert result.code == 0, result.err
+    # Smoothed by 0.1 over three classes: 0.9 + 0.1 / 3. Of two classes 0.95, which is not above 0.95.
+    assert "colour: labels smoothed by 0.1 teach it to be 0.933 sure, and fixmatch takes answers that it is 0.95 sure of" in result.err
+    assert "size: labels smoothed by 0.1 teach it to be 0.95 sure" in result.err
+    sharp = ("--set", "heads.colour.label_smoothing=0", "--set", "heads.size.label_smoothing=0")
+    assert "smoothed" not in train(cli, blanks, tmp_path / "sharp", *options, *sharp).err

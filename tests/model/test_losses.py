@@ -107,6 +107,34 @@ def test_logit_adjustment_by_tau_two_counts_shares_squared():
         assert loss == pytest.approx(math.log(1 + sum(others)), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["balanced_softmax", "logit_adjusted"])
+def test_a_smoothed_row_of_a_common_class_is_not_answered_with_a_rare_one(name):
+    # At the minimum the shifted softmax says (1 - e) y + e * shares: 0.9 + 0.1 * 0.97 and 0.1 * 0.03. Smoothed towards all alike it would say
+    # 0.95 and 0.05, and without the shift, 0.95 / 0.97 and 0.05 / 0.03, the rare class.
+    loss = build_loss(name, LossContext(torch.tensor([97, 3]), 0.1))
+    best = torch.tensor([[0.9 + 0.1 * 0.97, 0.1 * 0.03]], dtype=torch.float64).log() - torch.tensor([0.97, 0.03], dtype=torch.float64).log()
+    best.requires_grad_()
+    loss(best, torch.tensor([0])).sum().backward()
+    assert best.grad.abs().max() < 1e-6
+    assert best.argmax() == 0
+
+
+@pytest.mark.parametrize("name", ["balanced_softmax", "logit_adjusted"])
+def test_with_equal_classes_it_smooths_as_cross_entropy_does(name):
+    logits, targets = random_case()
+    ours = build_loss(name, LossContext(torch.tensor([9, 9, 9]), 0.2))(logits, targets)
+    assert torch.allclose(ours, torch.nn.functional.cross_entropy(logits, targets, reduction="none", label_smoothing=0.2), atol=1e-6)
+
+
+def test_a_class_without_rows_is_learned_against_as_the_most_frequent_and_takes_no_margin_from_others():
+    assert one("balanced_softmax", [0.0, 0.0, 0.0], 1, counts=(6, 2, 0)) == pytest.approx(-math.log(2 / (6 + 2 + 6)), rel=1e-6)
+    present = build_loss("ldam", LossContext(torch.tensor([100, 10000, 0])))
+    # The rarest class that has rows has the whole margin of 0.5, at a scale of 30.
+    far = torch.tensor([[0.0, 0.0, -1e4]])
+    assert present(far, torch.tensor([0])).item() == pytest.approx(math.log(1 + math.exp(15)), rel=1e-6)
+    assert torch.isfinite(build_loss("ldam", LossContext(torch.tensor([0, 0, 0])))(far, torch.tensor([1]))).all()
+
+
 def test_ldams_margins_are_largest_for_the_rarest_class_and_fall_with_the_fourth_root():
     # Logits are 30 times the cosine. Sixteen rows have half the margin of one: 7.5 and 15 of it.
     assert one("ldam", [0.0, 0.0], 1, counts=(16, 1)) == pytest.approx(math.log(1 + math.exp(15)), rel=1e-6)

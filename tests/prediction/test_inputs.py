@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,3 +116,25 @@ def test_names_that_an_earlier_table_of_ours_escaped_are_found_and_a_file_that_i
     asked = read_input(tmp_path / "predictions.csv")
     assert [path.name for path in asked.paths] == ["=a.jpg", "'-b.jpg"]
     assert asked.table["path"].tolist() == ["'=a.jpg", "'-b.jpg"]
+
+
+def test_links_to_folders_are_followed_once_though_they_lead_round_in_a_circle(tmp_path):
+    touch(tmp_path / "in" / "a" / "x.jpg", tmp_path / "else" / "y.jpg")
+    (tmp_path / "in" / "b").symlink_to(tmp_path / "else", target_is_directory=True)
+    (tmp_path / "in" / "c").symlink_to(tmp_path / "else", target_is_directory=True)
+    (tmp_path / "else" / "round").symlink_to(tmp_path / "in", target_is_directory=True)
+    assert read_input(tmp_path / "in").table["path"].tolist() == ["a/x.jpg", "b/y.jpg"]
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_and_not_an_empty_one(tmp_path, monkeypatch):
+    touch(tmp_path / "a" / "x.jpg", tmp_path / "locked" / "y.jpg")
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match=r"locked: this folder cannot be read \(Permission denied\)"):
+        read_input(tmp_path)

@@ -11,7 +11,7 @@ from attrcls.errors import UserError
 from attrcls.prediction.answers import Answers
 from attrcls.prediction.images import Predictions
 from attrcls.prediction.inputs import PredictInput
-from attrcls.prediction.output import prediction_table, submission_table
+from attrcls.prediction.output import check_submission, prediction_table, submission_table
 
 CLASSES = {"a": ["x", "y"], "b": ["p", "q", "r"]}
 CODE = Combiner("ans", ("a", "b"), (2, 3))
@@ -71,9 +71,9 @@ def test_a_submission_has_exactly_its_columns_and_the_most_frequent_code_where_n
     [({}, CODE, "no `submission:`"), ({"ans": "code"}, None, "do not all have"), ({"x": "nothing"}, CODE, "'nothing' is neither")],
 )
 def test_a_submission_that_cannot_be_filled_is_refused(columns, combiner, expected):
-    asked, answers = make({"ImageID": ["i.jpg"]}, ["ok"])
+    asked, _ = make({"ImageID": ["i.jpg"]}, ["ok"])
     with pytest.raises(UserError, match=expected):
-        submission_table(asked, answers, columns=columns, classes=CLASSES, combiner=combiner, fallback={"ans": 0})
+        check_submission(asked, columns=columns, heads=CLASSES, combiner=combiner)
 
 
 @settings(max_examples=50, deadline=None)

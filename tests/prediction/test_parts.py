@@ -12,7 +12,7 @@ from attrcls.engine import start_engine
 from attrcls.prediction import images
 from attrcls.prediction.images import predict_images
 from attrcls.prediction.models import load_models
-from attrcls.prediction.parts import kept_parts
+from attrcls.prediction.parts import KeptParts, Part, kept_parts
 
 
 @pytest.fixture(autouse=True)
@@ -143,3 +143,11 @@ def test_the_command_goes_on_with_resume_starts_over_without_and_leaves_nothing(
         assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
         assert not list((tmp_path / "cache" / "predictions").rglob("*.safetensors"))
         (tmp_path / "out.csv").unlink()
+
+
+def test_a_head_may_be_called_as_what_is_kept_beside_it(tmp_path):
+    kept = KeptParts(tmp_path, b"", lambda: "torch")
+    kept.save(0, Part(np.array([4, 7]), {"positions": np.array([[0.5, 0.5], [1, 0]], dtype=np.float32)}, []))
+    (part,) = kept.of_size(0)
+    assert part.positions.tolist() == [4, 7]
+    assert part.outputs["positions"].tolist() == [[0.5, 0.5], [1, 0]]

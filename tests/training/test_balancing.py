@@ -97,7 +97,7 @@ def test_looking_again_after_an_update_leaves_batchnorms_statistics_alone():
     balancer = Famo(["a", "b"], CPU)
     losses = Losses(torch.tensor(0.0), means(0.9, 0.2))
     balancing = Balancing(balancer, losses, BOTH, weights={"a": 1.0, "b": 1.0}, fabric=start_engine(device="cpu", precision="32"))
-    balancing.after_update(network, batch)
+    balancing.after_update(network, batch, lambda: network(batch.images))
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert network.trunk.track_running_stats
     assert balancer.state()["logits"].abs().max() > 0

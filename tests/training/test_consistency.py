@@ -46,6 +46,15 @@ def test_sharpened_probabilities_are_the_softmax_of_logits_over_the_temperature(
     assert uda(logits.softmax(1), strong, torch.zeros(3), 0.4).loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_a_temperature_near_nothing_gives_the_likeliest_class_and_a_finite_gradient():
+    weak = torch.full((1, 3), 1 / 3)
+    logits = torch.zeros(1, 3, requires_grad=True)
+    judged = uda(torch.cat([weak, torch.tensor([[0.2, 0.5, 0.3]])]), logits.log_softmax(dim=1).expand(2, 3), torch.full((3,), 0.8), 0.001)
+    assert judged.loss.tolist() == pytest.approx([math.log(3), math.log(3)])
+    torch.where(judged.used, judged.loss, 0.0).sum().backward()
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_fixmatch_takes_the_weak_views_class_as_the_label_worked_by_hand():
     judged = fixmatch(WEAK, STRONG, FIXED)
     assert judged.loss.tolist() == pytest.approx([-math.log(0.5), -math.log(0.2)])
@@ -125,3 +134,12 @@ def test_annealing_leaves_out_labels_that_are_known_already(heads):
     logits = {"a": torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.5, 0.5]]).log()}
     assert annealed(batch, heads, logits, "linear", done=0.5).present["a"].tolist() == [False, True, False]
     assert annealed(batch, heads, logits, None, done=0.5) is batch
+
+
+def test_heads_that_are_balanced_against_each_other_weigh_what_they_agree_on_likewise(heads):
+    spec = UnlabelledSpec(confidence=0)
+    logits = {head: torch.tensor([[2.0, 0.0]]) for head in heads}
+    wanted = {head: torch.tensor([True]) for head in heads}
+    alone = [make(spec)(heads, {head: logits[head]}, {head: logits[head]}, {head: wanted[head]}, step=0)[0] for head in heads]
+    both, _ = make(spec)(heads, logits, logits, wanted, step=0, factors={"a": torch.tensor(0.25), "b": torch.tensor(0.5)})
+    assert both.item() == pytest.approx(0.25 * alone[0].item() + 0.5 * alone[1].item())

@@ -160,3 +160,22 @@ def test_a_deferred_loss_learns_as_a_plain_one_until_its_epoch_and_otherwise_aft
 def test_a_loss_that_is_no_number_ends_with_advice(loss):
     with pytest.raises(AttrclsError, match="try a lower --lr"):
         check_loss(loss, epoch=0)
+
+
+class TwoViews:
+    """Random pictures twice, of which no head has a label."""
+
+    def epoch(self, epoch: int, share: Share = WHOLE, *, steps: int):
+        generator = torch.Generator().manual_seed(100 + epoch)
+        for _ in range(steps):
+            weak, strong = (torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8, generator=generator) for _ in range(2))
+            yield Batch(torch.arange(6), weak, {}, {head: torch.zeros(6, dtype=torch.bool) for head in ("colour", "size")}, strong=strong)
+
+
+def test_famo_learns_nothing_of_an_update_that_moved_nothing_though_unlabelled_pictures_were_in_the_batch(shared_squares):
+    still = ("epochs=1", "loss_balance=famo", "unlabelled=uda", "optimiser.lr=1e-12", "optimiser.weight_decay=0", "ema=null")
+    plan, state = make_state(shared_squares, *still)
+    list(fit(state, FixedBatches(), TwoViews(), task=plan.task, fabric=start_engine(device="cpu", precision="32")))
+    assert state.balancer is not None
+    # Adam's first steps are of the size of its rate, 0.025, whatever the gradient's size, unless that is nothing.
+    assert state.balancer.state()["exp_avg"].abs().max() < 1e-5

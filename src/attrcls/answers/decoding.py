@@ -59,7 +59,7 @@ def code_scores(probabilities: Mapping[str, Probabilities], combiner: Combiner) 
     """Σ log p over the code's heads, `(rows, codes)`: a code's log-probability where heads know nothing of each other."""
     scores = np.zeros((len(probabilities[combiner.order[0]]), 1))
     for head in combiner.order:
-        scores = (scores[:, :, None] + log_of(probabilities[head])[:, None, :]).reshape(len(scores), -1)
+        scores = (scores[:, :, None] + log_of(probabilities[head])[:, None, :]).reshape(len(scores), scores.shape[1] * probabilities[head].shape[1])
     return scores
 
 
@@ -89,9 +89,10 @@ def adjusted(probabilities: Probabilities, counts: Sequence[int], tau: float) ->
     """p / π^τ, each row summing to 1 again, with π the classes' shares of the train rows: logit adjustment without training again.
 
     At τ = 1 this is the posterior under equally frequent classes (Menon et al., "Long-Tail Learning via Logit Adjustment", ICLR 2021,
-    section 4.1). A class without a train row counts as having one.
+    section 4.1). A class without a train row counts as the most frequent one: nothing is known in its favour.
     """
-    shares = np.maximum(np.asarray(counts, dtype=np.float64), 1)
+    rows = np.asarray(counts, dtype=np.float64)
+    shares = np.where(rows > 0, rows, max(rows.max(), 1))
     logs = log_of(probabilities) - tau * np.log(shares / shares.sum())
     powers = np.exp(logs - logs.max(axis=1, keepdims=True))
     result: Probabilities = (powers / powers.sum(axis=1, keepdims=True)).astype(probabilities.dtype)

@@ -1,6 +1,5 @@
 """Options that several commands share, declared once so that they read and behave alike."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +9,7 @@ from attrcls.errors import UserError
 DataDirs = Annotated[list[str], typer.Option("--data", help="folder of the card's data; with several cards CARD=DIR, once each")]
 Overrides = Annotated[list[str], typer.Option("--set", help="override any key, such as heads.age.weight=2; may be repeated")]
 ImageColumn = Annotated[str | None, typer.Option(help="the table's column of pictures [default: found by its name]")]
-ImageRoot = Annotated[Path | None, typer.Option(help="where the table's pictures lie [default: beside it, or in images/]")]
+ImageRoot = Annotated[str | None, typer.Option(help="the folder, or URL, of the table's pictures [default: beside it, or in images/]")]
 Encoding = Annotated[str | None, typer.Option(help="the table's encoding [default: UTF-8, then cp949]")]
 Balance = Annotated[str | None, typer.Option("--balance", metavar="HEADS", help="draw these heads' classes equally often, such as mask,age; or none")]
 BatchSize = Annotated[int, typer.Option(help="pictures per batch")]

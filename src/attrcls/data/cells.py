@@ -19,6 +19,11 @@ _NUMBER = re.compile(r" *[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)? *
 _SUSPECT_STARTS = frozenset("'\t\r\n =+-@＝＋－＠")
 
 
+def as_utf8(text: str) -> str:
+    """The text with what UTF-8 cannot hold written out, such as `\\udcbf`: names from an archive that was packed in cp949, say."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def escape_cell(text: str) -> str:
     """`text` with an apostrophe in front where a spreadsheet would run it; a plain number such as `-1.5` stays one."""
     if text[:1] not in _SUSPECT_STARTS:

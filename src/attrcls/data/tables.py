@@ -77,8 +77,12 @@ def check_table_name(path: Path) -> None:
     """Refuse a name that `write_table` would, before the work is done whose result it is for.
 
     Raises:
-        UserError: the ending is none that can be written.
+        UserError: the ending is none that can be written, a folder has that name, or a file that of its folder.
     """
+    if path.is_dir():
+        raise UserError(f"{path}: expected a file's name, and a folder is called so; name a file in it")
+    if found := next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), None):
+        raise UserError(f"{path}: {found} is a file, so nothing can be written below it")
     if path.suffix.lower() not in WRITERS:
         raise UserError(f"{path}: expected a name that ends in {', '.join(WRITERS)}; found {path.suffix or 'no ending'}")
 

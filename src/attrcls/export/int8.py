@@ -12,7 +12,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from attrcls.errors import AttrclsError
-from attrcls.graph.build import INPUT
+from attrcls.graph.build import FEATURES, INPUT
 from attrcls.graph.sessions import Session
 from attrcls.types import MISSING
 
@@ -95,6 +95,10 @@ def _parts(pictures: Tensor) -> Iterator[npt.NDArray[np.uint8]]:
 
 
 def _heads(model: Any) -> list[str]:
-    """The nodes that make the logits."""
-    logits = {output.name for output in model.graph.output if output.name.endswith("_logits")}
-    return [node.name for node in model.graph.node if logits & set(node.output)]
+    """The nodes that go on from the trunk's features."""
+    after, names = {FEATURES}, []
+    for node in model.graph.node:  # each after those whose outputs it takes
+        if after & set(node.input):
+            after |= set(node.output)
+            names.append(node.name)
+    return names

@@ -1,7 +1,8 @@
 """A trained network as one ONNX graph: pictures as they come from resizing in, each head's logits and probabilities out.
 
 The input `images` is uint8 `(batch, 3, px, px)`, RGB; normalising is a part of the graph, so that whoever runs it decodes and
-resizes and does no more. Outputs are `<head>_logits` and `<head>_probabilities`, float32 `(batch, classes)`.
+resizes and does no more. Outputs are `<head>_logits` and `<head>_probabilities`, float32 `(batch, classes)`; of an ordinal head by
+corn or coral the logits are `(batch, classes - 1)`.
 """
 
 import copy
@@ -20,7 +21,7 @@ from attrcls.model.network import Network
 # The lowest that torch's exporter writes: ONNX Runtime reads it since 1.14, OpenVINO since 2023.
 OPSET = 18
 INPUT = "images"
-# The output of a trunk's own graph.
+# The output of a trunk's own graph, and what the heads begin with in that of a network.
 FEATURES = "features"
 
 
@@ -35,7 +36,9 @@ def build_graph(network: Network, description: ModelDescription) -> bytes:
         GraphError: the network cannot be written so.
     """
     try:
-        model = _export(_Graph(_plain(network)), px=description.image.px, names=output_names(network))
+        model = _export(_Graph(_plain(network)), px=description.image.px, names=[*output_names(network), FEATURES])
+        # Asked for only to have its name.
+        del model.graph.output[-1]
         for key, value in graph_metadata(description).items():
             entry = model.metadata_props.add()
             entry.key, entry.value = key, value
@@ -82,7 +85,7 @@ class _Graph(nn.Module):
         for head in self.network.heads.values():
             logits = head(features)
             outputs += [logits, head.probabilities(logits)]
-        return tuple(outputs)
+        return (*outputs, features)
 
 
 class _TrunkGraph(nn.Module):

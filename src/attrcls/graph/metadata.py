@@ -12,7 +12,9 @@ def graph_metadata(description: ModelDescription) -> dict[str, str]:
     combine = description.combine
     facts = {
         "task": {"name": description.task, "trunk": description.trunk, "heads": list(description.heads)},
-        # In the order of the outputs' columns.
+        # Of an ordinal head by corn or coral there is a logit less than classes.
+        "kinds": {head: spec.kind for head, spec in description.heads.items()},
+        # In the order of the probabilities' columns.
         "labels": {head: description.attributes[head].classes for head in description.heads},
         "preprocessing": {
             "layout": "NCHW",
@@ -26,10 +28,10 @@ def graph_metadata(description: ModelDescription) -> dict[str, str]:
             # In units of 0 to 1, and done inside the graph.
             "normalised_in_graph": {"mean": image.mean, "std": image.std},
         },
-        # The graph's outputs are the network's own. `attrcls predict` goes on with p^(1/T), each row summing to 1 again: softmax(logits / T).
+        # The graph's outputs are the network's own. `attrcls predict` goes on with p^(1/T), each row summing to 1 again.
         "calibration": {
             "temperatures": {head: description.temperatures.get(head, 1.0) for head in description.heads},
-            "apply": "softmax(logits / temperature), or probabilities ** (1 / temperature) divided by their sum",
+            "apply": "probabilities ** (1 / temperature) divided by their sum; of a softmax head, softmax(logits / temperature)",
         },
         "class_counts": description.class_counts,
         "combine": combine and combine.model_dump(mode="json"),

@@ -19,7 +19,7 @@ def open_onnxruntime(graph: bytes, outputs: Sequence[str], *, threads: int) -> S
     """A session of ONNX Runtime, in float32: its CPU kernels for x86 know no bf16.
 
     Raises:
-        AttrclsError: the graph is damaged.
+        AttrclsError: the graph is damaged. Running the session raises it as well.
     """
     import onnxruntime
 
@@ -33,7 +33,14 @@ def open_onnxruntime(graph: bytes, outputs: Sequence[str], *, threads: int) -> S
     except Exception as error:  # its kinds have no common base
         raise _damaged(error) from error
     names = list(outputs)
-    return lambda images: dict(zip(names, session.run(names, {INPUT: images}), strict=True))
+
+    def run(images: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
+        try:
+            return dict(zip(names, session.run(names, {INPUT: images}), strict=True))
+        except Exception as error:  # as above
+            raise _damaged(error) from error
+
+    return run
 
 
 def open_openvino(graph: bytes, outputs: Sequence[str], *, threads: int, precision: Precision, shape: Sequence[int] | None = None) -> Session:

@@ -36,8 +36,8 @@ class ModelDescription(Spec):
     """Everything but the weights. `fallback` is the train split's most frequent class per head, and code.
 
     `temperatures` calibrate each head's probabilities (1 where none is named), and `decode` says how classes are chosen of them.
-    `class_counts` are the train split's labelled rows per class and head, and `balanced` the heads whose classes were drawn equally often
-    all the same. Older runs have none of these.
+    `class_counts` are each head's labelled train rows per class, times their cards' ratios, and `balanced` the heads whose classes were
+    drawn equally often all the same. Older runs have none of these.
     """
 
     format_version: int = FORMAT_VERSION

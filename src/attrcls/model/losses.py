@@ -27,8 +27,8 @@ WholePart = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(frozen=True)
 class LossContext:
-    """What a loss may know: the train split's labelled rows per class `(classes,)`, after cleaning and before balancing, the
-    task's smoothing (0–1), how many epochs it has, and where the number behind the classes is cut, if one is."""
+    """What a loss may know: the train split's labelled rows per class `(classes,)`, after cleaning, times their cards' ratios and before
+    balancing, the task's smoothing (0–1), how many epochs it has, and where the number behind the classes is cut, if one is."""
 
     class_counts: Tensor
     label_smoothing: float = 0.0
@@ -37,23 +37,20 @@ class LossContext:
 
 
 class Loss(nn.Module):
-    """Softmax cross-entropy of shifted logits, with label smoothing (Szegedy et al. 2016, section 7), times the given class's weight.
+    """Softmax cross-entropy with label smoothing (Szegedy et al. 2016, section 7), times the given class's weight.
 
-    `weights` and `shift` are `(classes,)`. What a loss knows of the classes is a buffer, on the network's device, and not saved: a
+    `weights` are `(classes,)`. What a loss knows of the classes is a buffer, on the network's device, and not saved: a
     trained model does without. A loss that is another sum replaces `per_sample`.
     """
 
     # Where a loss wants logits that are cosines, of features and each class's weights, times this.
     cosine_scale: float | None = None
 
-    def __init__(self, context: LossContext, *, weights: Tensor | None = None, shift: Tensor | None = None) -> None:
+    def __init__(self, context: LossContext, *, weights: Tensor | None = None) -> None:
         super().__init__()
-        classes = len(context.class_counts)
         self.label_smoothing = context.label_smoothing
         self.weights: Tensor
-        self.shift: Tensor
-        self.register_buffer("weights", torch.ones(classes) if weights is None else weights, persistent=False)
-        self.register_buffer("shift", torch.zeros(classes) if shift is None else shift, persistent=False)
+        self.register_buffer("weights", torch.ones(len(context.class_counts)) if weights is None else weights, persistent=False)
 
     def start_epoch(self, epoch: int) -> None:
         """Be told that an epoch, counted from 0, begins."""
@@ -64,7 +61,7 @@ class Loss(nn.Module):
 
     def per_sample(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The same, before the weights."""
-        return F.cross_entropy(logits + self.shift, targets, reduction="none", label_smoothing=self.label_smoothing)
+        return F.cross_entropy(logits, targets, reduction="none", label_smoothing=self.label_smoothing)
 
 
 def softmax_probabilities(logits: Tensor) -> Tensor:
@@ -105,12 +102,30 @@ class _Focal(Loss):
 
 def balanced_softmax(context: LossContext) -> Loss:
     """Cross-entropy of logits plus the logarithm of each class's rows (Ren et al. 2020, equation 3)."""
-    return Loss(context, shift=_log_prior(context.class_counts))
+    return _Shifted(context, _log_prior(context.class_counts))
 
 
 def logit_adjusted(context: LossContext, *, tau: NotNegative = 1.0) -> Loss:
     """Cross-entropy of logits plus τ · the logarithm of each class's share of the rows (Menon et al. 2021, equation 10)."""
-    return Loss(context, shift=tau * _log_prior(context.class_counts))
+    return _Shifted(context, tau * _log_prior(context.class_counts))
+
+
+class _Shifted(Loss):
+    """Cross-entropy of logits + `shift` `(classes,)`, smoothed towards softmax(shift): what logits that prefer no class say.
+
+    Were it smoothed towards all classes alike, a row fitted to (1 − ε) y + ε / K would prefer, without the shift, a class that has less than
+    about ε / K of its own class's rows.
+    """
+
+    def __init__(self, context: LossContext, shift: Tensor) -> None:
+        super().__init__(context)
+        self._shift: Tensor
+        self.register_buffer("_shift", shift, persistent=False)
+
+    def per_sample(self, logits: Tensor, targets: Tensor) -> Tensor:
+        logs = F.log_softmax(logits + self._shift, dim=1)
+        given, spread = F.nll_loss(logs, targets, reduction="none"), -(logs * self._shift.softmax(dim=0)).sum(dim=1)
+        return (1 - self.label_smoothing) * given + self.label_smoothing * spread
 
 
 def ldam(context: LossContext, *, margin: Positive = 0.5, scale: Positive = 30.0, deferred: WholePart = 0.8, beta: Part = 0.9999) -> Loss:
@@ -126,11 +141,13 @@ class _Ldam(Loss):
     def __init__(self, context: LossContext, margin: float, scale: float, *, deferred_epochs: int, beta: float) -> None:
         super().__init__(context)
         rarity = context.class_counts.double().clamp(min=1) ** -0.25
+        # Of the classes that have rows: one without is nowhere given, and would take margin from those.
+        largest = torch.where(context.class_counts > 0, rarity, 0.0).max()
         self.cosine_scale = scale
         self._deferred_epochs = deferred_epochs
         self._margins: Tensor
         self._deferred_weights: Tensor
-        self.register_buffer("_margins", (scale * margin * rarity / rarity.max()).float(), persistent=False)
+        self.register_buffer("_margins", (scale * margin * (rarity / largest).clamp(max=1)).float(), persistent=False)
         self.register_buffer("_deferred_weights", effective_weights(context.class_counts, beta=beta), persistent=False)
 
     def start_epoch(self, epoch: int) -> None:
@@ -173,6 +190,9 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "asymmetric": asymmetric,
 }
 
+# Those whose answers are for even classes, whatever the train rows': to adjust them would do so twice.
+PRIOR_LOSSES = ("balanced_softmax", "logit_adjusted")
+
 
 def build_loss(name: str, context: LossContext, options: Mapping[str, float] | None = None) -> Loss:
     """The loss of that name.
@@ -203,8 +223,8 @@ def checked_options(builder: Callable[..., Any], options: Mapping[str, float], *
 
 
 def _log_prior(class_counts: Tensor) -> Tensor:
-    # A class without rows is given as targets nowhere: whatever is finite will do.
-    counts = class_counts.double().clamp(min=1)
+    # A class without rows counts as the most frequent: called rare, it would hardly be learned against, and said of pictures of no class.
+    counts = torch.where(class_counts > 0, class_counts, class_counts.max()).double().clamp(min=1)
     return (counts / counts.sum()).log().float()
 
 

@@ -15,6 +15,7 @@ from attrcls.answers.quota import share_out, whole_counts
 from attrcls.combine import Combiner, IntArray
 from attrcls.errors import UserError
 from attrcls.model.description import ModelDescription
+from attrcls.model.losses import PRIOR_LOSSES
 from attrcls.prediction.images import Predictions
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of
 from attrcls.prediction.quotas import Quota, check_rows, read_quotas
@@ -74,6 +75,9 @@ def check_rules(
     balanced = dict.fromkeys(head for description in descriptions for head in description.balanced)
     if adjust and balanced:
         warnings.append(f"--adjust: training drew the classes of {', '.join(balanced)} equally often already (balance); they are adjusted twice")
+    corrected = dict.fromkeys(head for description in descriptions for head, spec in description.heads.items() if spec.loss in PRIOR_LOSSES)
+    if adjust and corrected:
+        warnings.append(f"--adjust: the loss of {', '.join(corrected)} has learned to answer for even classes already; they are adjusted twice")
     return AnswerRules(decoder, adjust, quotas, abstain, warnings)
 
 
@@ -144,6 +148,8 @@ def _decoder(descriptions: Sequence[ModelDescription], wanted: str | None, combi
     fitted = [description.decode for description in descriptions]
     # Several runs were each fitted apart, and told themselves whether that is better than argmax: the most of them decide.
     kind = wanted or max(kinds, key=lambda each: sum(decode.used == each for decode in fitted))
+    if wanted is None and kind != "joint" and not all(description.heads.keys() == descriptions[0].heads.keys() for description in descriptions):
+        return _offsets_by_head(descriptions)
     if kind == "argmax":
         return Decoder(), []
     for decode in fitted:
@@ -159,3 +165,15 @@ def _decoder(descriptions: Sequence[ModelDescription], wanted: str | None, combi
         return Decoder("joint", strength=float(np.mean([decode.strength for decode in fitted])), log_ratios=log_ratios(counts, combiner)), []
     heads = {head for decode in fitted for head in decode.offsets}
     return Decoder("offsets", offsets={head: np.mean([each.offsets[head] for each in fitted if head in each.offsets], axis=0) for head in heads}), []
+
+
+def _offsets_by_head(descriptions: Sequence[ModelDescription]) -> tuple[Decoder, list[str]]:
+    """Of runs of different heads: each head is decided by the most of those that have it. Joint decoding knows heads of one run alone."""
+    offsets: dict[str, FloatArray] = {}
+    for head in dict.fromkeys(head for description in descriptions for head in description.heads):
+        of_head = [description.decode for description in descriptions if head in description.heads]
+        if 2 * sum(decode.used == "offsets" for decode in of_head) > len(of_head) and all(head in decode.offsets for decode in of_head):
+            offsets[head] = np.mean([decode.offsets[head] for decode in of_head], axis=0)
+    dropped = any(decode.used == "joint" for decode in (description.decode for description in descriptions))
+    told = ["decode: these runs have different heads, and one is decoded jointly; together its heads are decoded by argmax"] if dropped else []
+    return (Decoder("offsets", offsets=offsets) if offsets else Decoder()), told

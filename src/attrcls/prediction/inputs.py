@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from attrcls.card import BoxSpec
-from attrcls.data.cells import unescape_cell
+from attrcls.data.cells import as_utf8, unescape_cell
 from attrcls.data.locations import Locations
 from attrcls.data.remote import Location, Url, check_reachable, is_url, parse_location
 from attrcls.data.tables import find_column, read_table
@@ -46,17 +46,21 @@ def read_input(
 
     A table's files are looked up under `image_root`, or beside the table and in `images/` beside it; absolute paths and URLs
     are taken as they are. Elsewhere nothing is looked up: pictures lie under `image_root`, or beside the table. `box` names the
-    columns to crop by, which a table must then have.
+    columns to crop by, which a table must then have. A folder that links below a folder lead to is searched once.
     Raises:
-        UserError: the input is missing or empty, or a column that is needed is not there; nothing of `image_root` can be reached.
+        UserError: the input is missing, empty or cannot be read, or a column that is needed is not there; nothing of `image_root` can be
+            reached; what is said of a table is said of a folder or a picture.
     """
+    of_tables = {"--image-column": image_column, "--image-root": image_root, "--encoding": encoding}
     if isinstance(source, Path):
         _check_there(source)
         if os.path.isdir(source):
+            refuse_table_options(source, of_tables)
             return _read_folder(source)
     kind = source.suffix.lower()
     if kind in IMAGE_SUFFIXES:
-        return PredictInput(pd.DataFrame({"path": [str(source)]}), "path", [source])
+        refuse_table_options(source, of_tables)
+        return PredictInput(pd.DataFrame({"path": [as_utf8(str(source))]}), "path", [source])
     if kind not in TABLE_SUFFIXES:
         raise UserError(
             f"{source}: expected a folder{' on disk' if isinstance(source, Url) else ''}, a picture ({', '.join(sorted(IMAGE_SUFFIXES))}) "
@@ -72,6 +76,15 @@ def read_input(
     return PredictInput(table, column, paths, _read_boxes(table, box, file=source) if box else None)
 
 
+def refuse_table_options(source: Location, options: Mapping[str, object]) -> None:
+    """Raises:
+    UserError: one of these options, which say how a table is read, is given though `source` is none.
+    """
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UserError(f"{', '.join(given)}: of a table's pictures, and {source} is no table; leave {'it' if len(given) == 1 else 'them'} out")
+
+
 def _check_there(source: Path) -> None:
     # os.path, unlike Path, finds a name that is too long simply absent.
     if not os.path.exists(source):
@@ -79,17 +92,23 @@ def _check_there(source: Path) -> None:
 
 
 def _read_folder(folder: Path) -> PredictInput:
-    names = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    names, seen = [], {os.path.realpath(folder)}
+    # Links are followed, but into no folder twice: they may lead round in a circle.
+    for parent, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+        places = {os.path.realpath(os.path.join(parent, name)): name for name in sorted(folders, reverse=True) if not name.startswith(".")}
+        folders[:] = sorted(name for place, name in places.items() if place not in seen)
+        seen |= places.keys()
         below = Path(parent).relative_to(folder)
         names += [str(below / name) for name in files if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES]
     if not names:
         raise UserError(f"{folder}: no picture in this folder or below it (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
     names.sort()
-    # A name that is not UTF-8 (from an archive packed in cp949, say) cannot be written into a table as it is.
-    told = [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in names]
-    return PredictInput(pd.DataFrame({"path": told}), "path", Locations(folder / name for name in names))
+    return PredictInput(pd.DataFrame({"path": [as_utf8(name) for name in names]}), "path", Locations(folder / name for name in names))
+
+
+def _refuse_folder(error: OSError) -> None:
+    # A folder passed over would be rows that nobody misses.
+    raise UserError(f"{error.filename}: this folder cannot be read ({error.strerror}); make it readable, or move it elsewhere") from error
 
 
 def _image_column(table: pd.DataFrame, wanted: str | None, *, file: Location) -> str:

@@ -1,6 +1,6 @@
 """The row contract: one output row per input row, in order, the input's columns first, never another image's labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from attrcls.combine import Combiner
+from attrcls.data.cells import as_utf8
 from attrcls.errors import UserError
 from attrcls.prediction.answers import READ, Answers
 from attrcls.prediction.inputs import PredictInput
@@ -40,7 +41,7 @@ def prediction_table(
     if combiner:
         codes = predicted_codes(answers, combiner)
         outputs[combiner.name] = pd.array([code if code != MISSING else None for code in codes.tolist()], dtype="Int64")
-    outputs |= {"status": predictions.status, "error": predictions.error}
+    outputs |= {"status": predictions.status, "error": [as_utf8(text) for text in predictions.error]}
     inputs = asked.table.rename(columns=_renamed(list(asked.table.columns), taken=outputs))
     return pd.concat([inputs.reset_index(drop=True), pd.DataFrame(outputs)], axis=1)
 
@@ -48,6 +49,21 @@ def prediction_table(
 def predicted_codes(answers: Answers, combiner: Combiner) -> npt.NDArray[np.int64]:
     """The combined code of each row, `(rows,)`, `MISSING` where one of its heads has no answer."""
     return combiner.encode({head: answers.chosen[head] for head in combiner.order})
+
+
+def check_submission(asked: PredictInput, *, columns: Mapping[str, str], heads: Collection[str], combiner: Combiner | None) -> None:
+    """Refuse what no submission can be made of, before a picture is read.
+
+    Raises:
+        UserError: the task has no `submission:`, or a column's source is neither image, code, head nor input column.
+    """
+    if not columns:
+        raise UserError("--submission: the task has no `submission:`; add one, such as `submission: {ImageID: image, ans: code}`")
+    for column, source in columns.items():
+        if source == "code" and combiner is None:
+            raise UserError(f"--submission: column {column} is the combined code, whose heads these runs do not all have; name runs that together do")
+        if source not in ("image", "code", *asked.table.columns) and source.removesuffix(".id") not in heads:
+            raise UserError(f"--submission: column {column}: {source!r} is neither image, code, a head of these runs, nor an input column")
 
 
 def submission_table(
@@ -59,13 +75,7 @@ def submission_table(
     combiner: Combiner | None,
     fallback: Mapping[str, int],
 ) -> pd.DataFrame:
-    """Exactly the task's submission columns; a row that is not `ok` gets the train split's most frequent answer.
-
-    Raises:
-        UserError: the task has no `submission:`, or a column's source is neither image, code, head nor input column.
-    """
-    if not columns:
-        raise UserError("--submission: the task has no `submission:`; add one, such as `submission: {ImageID: image, ans: code}`")
+    """Exactly the task's submission columns, which `check_submission` takes; a row that is not `ok` gets the train split's most frequent answer."""
     ok = np.array([status == "ok" for status in answers.predictions.status], dtype=bool)
     table: dict[str, object] = {}
     for column, source in columns.items():
@@ -73,18 +83,13 @@ def submission_table(
         if source == "image":
             table[column] = asked.table[asked.image_column]
         elif source == "code":
-            if combiner is None:
-                raise UserError(
-                    f"--submission: column {column} is the combined code, whose heads these runs do not all have; name runs that together do"
-                )
+            assert combiner is not None
             table[column] = np.where(ok, predicted_codes(answers, combiner), fallback[combiner.name])
         elif head in answers.chosen:
             indices = np.where(ok, answers.chosen[head], fallback[head])
             table[column] = indices if source.endswith(".id") else [classes[head][index] for index in indices]
-        elif source in asked.table.columns:
-            table[column] = asked.table[source]
         else:
-            raise UserError(f"--submission: column {column}: {source!r} is neither image, code, a head of these runs, nor an input column")
+            table[column] = asked.table[source]
     return pd.DataFrame(table)
 
 

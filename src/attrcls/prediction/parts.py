@@ -22,6 +22,8 @@ from attrcls.tensors import digest_tensors, load_tensors, save_tensors
 FloatArray = npt.NDArray[np.float32]
 # A part is written when it has so many pictures and the last one is so old: a write costs about as much as a few pictures.
 PART_PICTURES, PART_SECONDS = 512, 10.0
+# Before a head's name, which may be any: `positions` too.
+_OUTPUT = "p:"
 # What nobody has asked to resume in this time, nobody will.
 _STALE_SECONDS = 7 * 24 * 3600.0
 
@@ -65,7 +67,7 @@ class KeptParts:
             except (UserError, KeyError, ValueError):
                 # Damaged: its pictures are predicted again.
                 continue
-            yield Part(positions, {head: values.numpy() for head, values in tensors.items()}, failures)
+            yield Part(positions, {head.removeprefix(_OUTPUT): values.numpy() for head, values in tensors.items()}, failures)
 
     def save(self, size: int, part: Part) -> None:
         """Keep a part; its number follows from its first picture.
@@ -73,7 +75,7 @@ class KeptParts:
         Raises:
             AttrclsError: the disk is full or cannot be written.
         """
-        tensors = {head: torch.from_numpy(values) for head, values in part.outputs.items()}
+        tensors = {_OUTPUT + head: torch.from_numpy(values) for head, values in part.outputs.items()}
         file = self._folder / f"{size}-{int(part.positions[0]):010d}.safetensors"
         save_tensors({"positions": torch.from_numpy(part.positions), **tensors}, file, metadata={"failures": json.dumps(part.failures)})
 

@@ -32,7 +32,7 @@ from attrcls.runs.fitting import fit_answers
 from attrcls.runs.folder import RunFolder, open_run_folder
 from attrcls.runs.numbers import learned_cuts
 from attrcls.runs.places import recall_places, remember_places
-from attrcls.runs.prepare import check_names
+from attrcls.runs.prepare import check_names, drawn_class_counts
 from attrcls.runs.resume import manifest_digest, specs_of
 from attrcls.runs.unlabelled import without_blank_rows
 from attrcls.runs.validation import Validation, split_table, validate
@@ -85,7 +85,7 @@ class _Kitchen:
     def _network(self, model: TrainedModel) -> Network:
         """One to take a model's weights, with losses that know what those of its training knew when it was kept: a model keeps nothing of them."""
         task, train = self.plan.task, self.manifest.of_split("train")
-        counts = {head: train.class_counts(head).tolist() for head in task.heads}
+        counts = drawn_class_counts(train, self.plan)
         network, _ = build_network(task, counts, weights="none", cuts=learned_cuts(self.plan))
         # Frozen statistics that differ between runs are estimated anew like others.
         network.freeze_bn = False
@@ -289,7 +289,7 @@ def _write(
     fitted = fit_answers(validation, manifest.of_split("train"), plan)
     description = describe_model(
         plan, fallback=first.fallback, precision=precision, epoch=0, scores=scores, temperatures=fitted.temperatures,
-        class_counts={head: manifest.of_split("train").class_counts(head).tolist() for head in plan.task.heads}, decode=fitted.decode,
+        class_counts=drawn_class_counts(manifest.of_split("train"), plan), decode=fitted.decode,
     )  # fmt: skip
     save_model(network, description.model_dump(mode="json"), folder.model)
     folder.write_table("validation.csv", validation.table(fitted.confidence))

@@ -168,10 +168,11 @@ def _scorer(first: _Candidate, monitor: str) -> Callable[[Mapping[str, Floats]],
     description, targets = first.description, first.targets
     combiner: Combiner | None = description.combiner
     classes = {head: len(description.attributes[head].classes) for head in description.heads}
+    ordinal = {head for head, spec in description.heads.items() if spec.kind == "ordinal"}
 
     def scores(probabilities: Mapping[str, Floats]) -> dict[str, float]:
         predicted = {head: values.argmax(axis=1).astype(np.int64) for head, values in probabilities.items()}
-        return score_all(predicted, targets, classes=classes, combiner=combiner)
+        return score_all(predicted, targets, classes=classes, combiner=combiner, ordinal=ordinal)
 
     def loss(probabilities: Mapping[str, Floats]) -> float:
         heads = [monitor.rpartition("/")[0]] if "/" in monitor else list(description.heads)

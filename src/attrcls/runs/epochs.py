@@ -17,7 +17,7 @@ from attrcls.model.description import describe_model, jsonable, read_description
 from attrcls.runs.batches import kept_views
 from attrcls.runs.fitting import fit_answers
 from attrcls.runs.folder import RunFolder
-from attrcls.runs.prepare import Prepared, most_frequent
+from attrcls.runs.prepare import Prepared, drawn_class_counts, most_frequent
 from attrcls.runs.validation import Validation, validate
 from attrcls.task import Plan
 from attrcls.training.checkpoint import save_checkpoint, save_model
@@ -254,7 +254,7 @@ def _write_model(run: TrainRun, row: Mapping[str, Any], validation: Validation |
     fitted = fit_answers(validation, train, run.plan)
     description = describe_model(
         run.plan, fallback=most_frequent(train, run.plan), precision=precision_of(run.fabric), epoch=run.state.epoch, scores=scores,
-        temperatures=fitted.temperatures, class_counts={head: train.class_counts(head).tolist() for head in run.plan.heads}, decode=fitted.decode,
+        temperatures=fitted.temperatures, class_counts=drawn_class_counts(train, run.plan), decode=fitted.decode,
     )  # fmt: skip
     save_model(run.state.scored_network, description.model_dump(mode="json"), run.folder.model)
     if validation:

@@ -12,16 +12,18 @@ import pandas as pd
 from attrcls.answers.calibration import Certainty, measure_certainty
 from attrcls.card import Card
 from attrcls.data.manifest import Manifest, build_manifest
+from attrcls.data.remote import Location, parse_location
 from attrcls.data.tables import find_column, read_table
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.evaluation import IntArray, Interval, score_with_intervals
 from attrcls.features.cache import default_cache
 from attrcls.prediction.answers import READ, Answers, answer, check_rules
-from attrcls.prediction.inputs import IMAGE_COLUMNS, PredictInput, read_input
+from attrcls.prediction.inputs import IMAGE_COLUMNS, PredictInput, read_input, refuse_table_options
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
 from attrcls.prediction.runtime import start_runtime
 from attrcls.prediction.views import parse_views
 from attrcls.runs.folder import RunFolder
+from attrcls.runs.places import recall_places
 from attrcls.runs.predict import Advance, predict_rows
 from attrcls.slices import Slice, score_slices
 from attrcls.spec import parse_spec
@@ -94,11 +96,13 @@ def run_evaluate(
     """
     models = load_models([Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)])
     views = parse_views(tta)
-    root = image_root and Path(image_root)
-    labelled = _from_card(models, Path(source), split=split) if truth is None else None
-    if labelled is None:
-        asked = read_input(Path(source), image_column=image_column, image_root=root or None, encoding=encoding, box=models[0].description.box)
-        labelled = _from_tables(models, asked, Path(truth) if truth else None, source=Path(source), split=split, encoding=encoding)
+    place, root = parse_location(source), parse_location(image_root) if image_root else None
+    labelled = _from_card(models, place, split=split) if truth is None and isinstance(place, Path) else None
+    if labelled:
+        refuse_table_options(place, {"--image-column": image_column, "--image-root": root, "--encoding": encoding})
+    else:
+        asked = read_input(place, image_column=image_column, image_root=root, encoding=encoding, box=models[0].description.box)
+        labelled = _from_tables(models, asked, Path(truth) if truth else None, source=place, split=split, encoding=encoding)
     rules = check_rules(models, rows=len(labelled.asked.paths), adjust=adjust, decode=decode, quota=quota, abstain=abstain)
     # Torch, as in training, so that scores do not depend on what is installed.
     runtime = start_runtime(
@@ -116,7 +120,7 @@ def run_evaluate(
     certainty = _certainty(answer(models, predictions, replace(rules, abstain=None)), targets, ok, heads=list(predicted))
     groups = np.asarray(labelled.groups, dtype=object)[ok]
     unlabelled = int(np.logical_and.reduce([targets[head] == MISSING for head in predicted]).sum())
-    answered = {}
+    answered, labels = {}, dict(targets)
     for head, values in predicted.items():
         blank, given = values == MISSING, targets[head] != MISSING
         answered[head] = float((~blank)[given].mean()) if given.any() else float("nan")
@@ -126,7 +130,7 @@ def run_evaluate(
         predicted, targets, groups, classes={head: len(names) for head, names in classes.items()}, combiner=combiner_of(models),
         ordinal={head for model in models for head, spec in model.description.heads.items() if spec.kind == "ordinal"},
     )  # fmt: skip
-    slices = score_slices(predicted, targets, groups, classes=labelled.classes)
+    slices = score_slices(predicted, targets, groups, classes=labelled.classes, labels=labels)
     kept.drop()
     names = labelled.asked.table[labelled.asked.image_column]
     failed = [*labelled.problems, *(f"{name}: {why}" for name, why, fine in zip(names, predictions.error, ok, strict=True) if not fine)]
@@ -154,7 +158,7 @@ def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | Non
         return None
     config = RunFolder(model.run).read_config()
     cards = {name: parse_spec(Card, raw, file=f"{model.run}/config.yaml") for name, raw in config.get("cards", {}).items()}
-    fitting = {name: card for name, card in cards.items() if any((source / table.file).is_file() for table in card.tables)}
+    fitting = _cards_in(source, cards, known=recall_places(config))
     if not fitting:
         return None
     manifest, problems = build_manifest(fitting, dict.fromkeys(fitting, source), on_error="skip")
@@ -180,6 +184,29 @@ def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | Non
     return _Labelled(asked, targets, manifest.classes, list(groups), by, chosen, [str(problem) for problem in problems])
 
 
+def _cards_in(source: Path, cards: Mapping[str, Card], *, known: Mapping[str, Path]) -> dict[str, Card]:
+    """The cards whose tables lie in a folder; where several could be meant, those whose data lay there as the run was trained.
+
+    Raises:
+        UserError: several cards read the same table there, and nobody knows which is meant.
+    """
+    fitting = {name: card for name, card in cards.items() if any((source / table.file).is_file() for table in card.tables)}
+    lay_there = {name: card for name, card in fitting.items() if name in known and known[name].resolve() == source.resolve()}
+    if len(fitting) < 2 or lay_there:
+        return lay_there or fitting
+    readers: dict[str, list[str]] = {}
+    for name, card in fitting.items():
+        for file in dict.fromkeys(table.file for table in card.tables if (source / table.file).is_file()):
+            readers.setdefault(file, []).append(name)
+    for file, names in readers.items():
+        if len(names) > 1:
+            raise UserError(
+                f"{source}: the cards {' and '.join(names)} both read {file}, and whose data this is is not known on this machine; "
+                f"name the table instead: {source / file}"
+            )
+    return fitting
+
+
 def _known_splits(manifest: Manifest, runs: Sequence[Path]) -> "pd.Series[str]":
     """Where the runs' training put a row, which is train if any of them learned from it; a new row belongs where the card says, else to test,
     unless its group trained."""
@@ -195,7 +222,7 @@ def _known_splits(manifest: Manifest, runs: Sequence[Path]) -> "pd.Series[str]":
 
 
 def _from_tables(
-    models: Sequence[TrainedModel], asked: PredictInput, truth: Path | None, *, source: Path, split: str | None, encoding: str | None
+    models: Sequence[TrainedModel], asked: PredictInput, truth: Path | None, *, source: Location, split: str | None, encoding: str | None
 ) -> _Labelled:
     table, file = asked.table, source
     if truth is not None:
@@ -235,7 +262,7 @@ def _matched(truth: pd.DataFrame, asked: PredictInput, file: Path) -> pd.DataFra
     return matched.fillna("").reset_index()
 
 
-def _targets(models: Sequence[TrainedModel], table: pd.DataFrame, pictures: Sequence[str], *, file: Path) -> dict[str, IntArray]:
+def _targets(models: Sequence[TrainedModel], table: pd.DataFrame, pictures: Sequence[str], *, file: Location) -> dict[str, IntArray]:
     attributes = {head: spec for model in models for head, spec in model.description.attributes.items()}
     combiner = combiner_of(models)
     problems: list[Problem] = []

@@ -18,7 +18,7 @@ from attrcls.prediction.answers import ABSTAINED, READ, answer, check_rules
 from attrcls.prediction.images import Predictions, Runner, predict_images
 from attrcls.prediction.inputs import PredictInput, read_input
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
-from attrcls.prediction.output import prediction_table, submission_table
+from attrcls.prediction.output import check_submission, prediction_table, submission_table
 from attrcls.prediction.parts import KeptParts, kept_parts
 from attrcls.prediction.runtime import Runtime, start_runtime
 from attrcls.prediction.spread import cluster_runner
@@ -105,6 +105,8 @@ def run_predict(
     )  # fmt: skip
     if submission and abstain is not None:
         raise UserError("--submission and --abstain: a scorer wants an answer for every row; leave one of them out")
+    if submission:
+        check_submission(asked, columns=models[0].description.submission, heads=heads_of(models), combiner=combiner_of(models))
     rules = check_rules(models, rows=len(asked.paths), adjust=adjust, decode=decode, quota=quota, abstain=abstain)
     runtime = start_runtime(
         models, engine=engine, device=device, precision=precision, pictures=len(asked.paths) * max(1, len(views)), batch_size=batch_size,

@@ -12,6 +12,7 @@ from attrcls.data.augment import RECIPES, Augmenter
 from attrcls.data.cache import PixelCache
 from attrcls.data.check import find_unreadable
 from attrcls.data.device_cache import DeviceCache
+from attrcls.data.draws import expected_draws
 from attrcls.data.duplicates import Duplicates, find_duplicates, in_several_splits
 from attrcls.data.leaks import Pairs, number_files, ties
 from attrcls.data.loader import pictures_of
@@ -198,6 +199,21 @@ def check_labels(manifest: Manifest, *, heads: Sequence[str]) -> list[str]:
     if not len(manifest.of_split("val")):
         warnings.append("there are no validation rows: the last epoch is kept, and confidences are not calibrated (every temperature is 1)")
     return warnings
+
+
+def drawn_class_counts(train: Manifest, plan: Plan) -> dict[str, list[int]]:
+    """Of each head, the labelled train rows per class as an epoch draws them before any balancing: each counts as its card's `ratio`.
+
+    Rounded to whole rows; a class that has a row counts at least one.
+    """
+    draws = expected_draws(train.frame["card"].to_numpy(), plan.ratios)
+    counts = {}
+    for head in plan.task.heads:
+        targets, rows = train.targets(head), train.class_counts(head)
+        known = targets != MISSING
+        drawn = np.bincount(targets[known], weights=draws[known], minlength=len(rows))
+        counts[head] = [int(each) for each in np.where(rows > 0, np.maximum(np.rint(drawn), 1), 0)]
+    return counts
 
 
 def check_names(plan: Plan) -> None:

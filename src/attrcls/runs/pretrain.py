@@ -10,7 +10,7 @@ from attrcls.card import load_card
 from attrcls.errors import UserError
 from attrcls.runs.train import run_train
 from attrcls.sections import HeadSpec
-from attrcls.spec import parse_assignment, parse_spec, read_yaml, suggest, with_value
+from attrcls.spec import parse_assignment, parse_spec, read_yaml, suggest, with_values
 from attrcls.task import ROTATION, Plan, Task, load_plan
 
 
@@ -40,7 +40,9 @@ def pretext_plan(plan: Plan, on: str) -> Plan:
         raise UserError(f"--on: no card has an attribute {on!r}{suggest(on, known)} (one of {', '.join(known)})")
     if plan.task.trunk.freeze:
         raise UserError("pretrain trains the trunk, and trunk.freeze keeps it as it is: --set trunk.freeze=false")
-    of_own_heads: dict[str, Any] = {"balance": None, "unlabelled": None, "combine": None, "submission": {}, "monitor": "mean/f1"}
+    of_own_heads: dict[str, Any] = {
+        "balance": None, "unlabelled": None, "rsg": None, "combine": None, "decode": "argmax", "submission": {}, "monitor": "mean/f1",
+    }  # fmt: skip
     heads = {on: plan.task.heads.get(on, HeadSpec())}
     task = plan.task.model_copy(update={"name": f"pretrain-{plan.task.name}-{on}", "heads": heads, **of_own_heads})
     return replace(plan, task=task, pretext=on)
@@ -52,6 +54,5 @@ def _load(source: str, *, overrides: Sequence[str], changes: Mapping[str, Any] |
         return load_plan(source, overrides=overrides, changes=changes)
     card, found = load_card(source)
     raw: dict[str, Any] = {"name": card.name, "cards": [source], "heads": {ROTATION: {}}}
-    for dotted, value in [*map(parse_assignment, overrides), *(changes or {}).items()]:
-        raw = with_value(raw, dotted, value)
+    raw = with_values(raw, [*map(parse_assignment, overrides), *(changes or {}).items()])
     return Plan(parse_spec(Task, raw, file=source), {card.name: card}, found, {card.name: found})

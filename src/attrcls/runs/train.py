@@ -23,7 +23,7 @@ from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
 from attrcls.runs.folder import open_run_folder, record_end
 from attrcls.runs.numbers import check_numbers, learned_cuts, told_numbers
 from attrcls.runs.places import remember_places, without_places
-from attrcls.runs.prepare import Prepared, check_names, prepare_data
+from attrcls.runs.prepare import Prepared, check_names, drawn_class_counts, prepare_data
 from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
 from attrcls.runs.scarce import check_scarce, told_scarce
 from attrcls.runs.sweep import Sweep, check_sweep, chosen_before, sweep_rates
@@ -190,7 +190,7 @@ def _train_to_the_end(run: TrainRun, *, told: Mapping[str, str], config: Mapping
 def _build_state(plan: Plan, prepared: Prepared, fabric: Engine, *, weights: str) -> tuple[TrainState, str]:
     seed_everything(plan.task.seed)
     train = prepared.manifest.of_split("train")
-    counts = {head: train.class_counts(head).tolist() for head in plan.task.heads}
+    counts = drawn_class_counts(train, plan)
     network, loaded = build_network(plan.task, counts, weights=weights, cuts=learned_cuts(plan))
     add_rare_samples(network, plan.task, counts)
     place(network, fabric)

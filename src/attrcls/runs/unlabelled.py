@@ -25,6 +25,7 @@ from attrcls.runs.epochs import TrainView
 from attrcls.runs.prepare import Prepared
 from attrcls.sections import UnlabelledSpec
 from attrcls.task import Plan, Task
+from attrcls.training.consistency import CONSISTENCY
 from attrcls.types import MISSING
 
 
@@ -65,7 +66,22 @@ def set_apart(plan: Plan, prepared: Prepared) -> tuple[Prepared, UnlabelledRows 
         )
     some = np.any([lacking[head] for head in heads], axis=0)
     rows = UnlabelledRows(manifest.take(np.flatnonzero(some)), {head: int(lacking[head].sum()) for head in heads}, spec)
-    return labelled, rows
+    return replace(labelled, warnings=[*labelled.warnings, *_never_sure(plan, rows)]), rows
+
+
+def _never_sure(plan: Plan, rows: UnlabelledRows) -> list[str]:
+    """Warnings of heads that learn to be less sure, from smoothed labels, than an answer must be to count."""
+    confidence = CONSISTENCY[rows.spec.method].confidence if rows.spec.confidence is None else rows.spec.confidence
+    warnings = []
+    for head in rows.counts:
+        spec, classes = plan.task.heads[head], len(plan.heads[head].classes)
+        taught = 1 - spec.label_smoothing + spec.label_smoothing / classes
+        if confidence is not None and spec.kind == "softmax" and taught <= confidence + 1e-9:
+            warnings.append(
+                f"{head}: labels smoothed by {spec.label_smoothing:g} teach it to be {taught:.3g} sure, and {rows.spec.method} takes answers that it "
+                f"is {confidence:g} sure of: few will be; --set heads.{head}.label_smoothing=0, or a lower unlabelled.confidence"
+            )
+    return warnings
 
 
 def without_blank_rows(plan: Plan, manifest: Manifest) -> Manifest:

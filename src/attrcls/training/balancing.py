@@ -145,21 +145,24 @@ class Balancing:
     def __init__(self, balancer: Balancer, losses: Losses, labelled: Means, *, weights: Mapping[str, float], fabric: Engine) -> None:
         self._balancer, self._labelled, self._fabric = balancer, labelled, fabric
         self._means = summed(losses.heads, fabric)
-        factors = balancer.factors(self._means, labelled)
-        total = torch.stack([loss * weights[head] * factors[head] for head, loss in losses.heads.items()]).sum()
+        self.factors = balancer.factors(self._means, labelled)
+        total = torch.stack([loss * weights[head] * self.factors[head] for head, loss in losses.heads.items()]).sum()
         self.losses = Losses(total, losses.heads)
 
     def learn(self, *, parts: float) -> None:
         """Add this batch's gradient, of `parts` that share an update."""
         self._balancer.learn(self._means, self._labelled, parts=parts)
 
-    def after_update(self, network: Network, batch: Batch) -> None:
-        """Learn of the update that this batch, the last of those that share it, has led to."""
-        self._balancer.after_update(self._means, self._labelled, lambda: self._means_again(network, batch))
+    def after_update(self, network: Network, batch: Batch, forward: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Learn of the update that this batch, the last of those that share it, has led to.
 
-    def _means_again(self, network: Network, batch: Batch) -> Means:
+        `forward` gives its logits again, with all the pictures that it was seen with before: BatchNorm makes them depend on those.
+        """
+        self._balancer.after_update(self._means, self._labelled, lambda: self._means_again(network, batch, forward))
+
+    def _means_again(self, network: Network, batch: Batch, forward: Callable[[], Mapping[str, Tensor]]) -> Means:
         with torch.no_grad(), self._fabric.autocast(), _statistics_kept(network):
-            logits = network(batch.images)
+            logits = forward()
             labelled = summed(count_labelled(batch), self._fabric)
             losses = masked_losses(network.heads, logits, batch, weights=dict.fromkeys(logits, 1.0), labelled=labelled)
         return summed(losses.heads, self._fabric)

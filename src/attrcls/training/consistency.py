@@ -46,7 +46,8 @@ def uda(weak: Tensor, strong: Tensor, thresholds: Tensor, temperature: float) ->
     `weak`: probabilities `(batch, classes)`, without gradient. `strong`: log-probabilities. `thresholds` `(classes,)`: β of each
     class that the weak view may say. `temperature`: τ; p^(1/τ) over its sum is softmax(z / τ).
     """
-    powers = weak ** (1 / temperature)
+    # Over the largest first: at a low temperature all powers of an unsure answer would be 0.
+    powers = (weak / weak.amax(dim=1, keepdim=True)) ** (1 / temperature)
     target = powers / powers.sum(dim=1, keepdim=True)
     return Judged(-(target * strong).sum(dim=1), _sure(weak, thresholds))
 
@@ -115,12 +116,20 @@ class Consistency:
         self._running, self._fabric = running, fabric
 
     def __call__(
-        self, heads: Mapping[str, Head], weak: Mapping[str, Tensor], strong: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, step: int
+        self,
+        heads: Mapping[str, Head],
+        weak: Mapping[str, Tensor],
+        strong: Mapping[str, Tensor],
+        wanted: Mapping[str, Tensor],
+        *,
+        step: int,
+        factors: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Agreement]]:
         """The weighted sum to minimise, and what each head learned of the samples that it is `wanted` for.
 
         `weak` and `strong`: logits `(batch, …)` of each head; `wanted[head]`: bool `(batch,)`. `step` counts the training's from 0. A
         head's loss is its sum over the samples that count, divided by the number of all wanted ones of all processes, as in the papers.
+        `factors`: what heads' losses are multiplied by against each other, these too.
         """
         answers = {head: heads[head].probabilities(weak[head].detach()) for head in wanted}
         # Of the wanted samples of all processes: their number, and the sums of their confidences and probabilities.
@@ -134,7 +143,7 @@ class Consistency:
             counts = wanted[head] & judged.used
             losses[head] = torch.where(counts, judged.loss, judged.loss.new_zeros(())).sum() / sums[head][0].clamp(min=1)
             used[head] = counts.sum().float()
-        total = torch.stack([losses[head] * self._weights[head] for head in losses]).sum()
+        total = torch.stack([losses[head] * self._weights[head] * (factors[head] if factors else 1) for head in losses]).sum()
         told = summed({head: torch.stack([losses[head].detach(), used[head]]) for head in losses}, self._fabric)
         return total, {head: Agreement(told[head][0], told[head][1], sums[head][0]) for head in losses}
 

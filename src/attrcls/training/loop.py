@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import repeat
 from typing import Any, Protocol
 
@@ -112,7 +113,8 @@ def fit(state: TrainState, labelled: EpochBatches, unlabelled: TwoViewBatches | 
                 total, agreements = losses.total, dict[str, Agreement]()
                 if consistency and pictures:
                     wanted = {head: ~present for head, present in pictures.present.items()}
-                    extra, agreements = consistency(state.network.heads, weak, strong, wanted, step=step)
+                    factors = balancing.factors if balancing else None
+                    extra, agreements = consistency(state.network.heads, weak, strong, wanted, step=step, factors=factors)
                     total = total + extra
                 # Not reported: it has nothing to do with the loss on validation rows.
                 made_share = weights[task.rsg.head] * made_loss / share.processes if task.rsg and made_loss is not None else 0
@@ -127,7 +129,7 @@ def fit(state: TrainState, labelled: EpochBatches, unlabelled: TwoViewBatches | 
                 if state.ema is not None:
                     state.ema.update_parameters(state.network)
                 if balancing:
-                    balancing.after_update(state.network, taught)
+                    balancing.after_update(state.network, taught, partial(_logits, state.network, taught, pictures))
             if index + 1 == labelled.steps_per_epoch:
                 _share_statistics(state, fabric)
                 state.epoch = epoch + 1
@@ -190,6 +192,10 @@ def _forward(
     parts = {head: torch.split(values, [len(each) for each in seen]) for head, values in logits.items()}
     own, weak, strong = ({head: values[place] for head, values in parts.items()} if place < len(seen) else {} for place in range(3))
     return own, weak, strong, made
+
+
+def _logits(network: Network, batch: Batch, pictures: Batch | None) -> dict[str, torch.Tensor]:
+    return _forward(network, batch, pictures, rare_head=None)[0]
 
 
 def _share_statistics(state: TrainState, fabric: Engine) -> None:
