@@ -175,4 +175,4 @@ def test_labels_smoothed_below_what_counts_as_sure_are_told_of(cli, blanks, tmp_
     assert "colour: labels smoothed by 0.1 teach it to be 0.933 sure, and fixmatch takes answers that it is 0.95 sure of" in result.err
     assert "size: labels smoothed by 0.1 teach it to be 0.95 sure" in result.err
     sharp = ("--set", "heads.colour.label_smoothing=0", "--set", "heads.size.label_smoothing=0")
-    assert "smoothed" not in train(cli, blanks, tmp_path / "sharp", *options, *sharp).err
+    assert "labels smoothed" not in train(cli, blanks, tmp_path / "sharp", *options, *sharp).err
