@@ -21,6 +21,12 @@ def test_a_cell_that_is_no_number_is_refused_where_numbers_are_cut(cell):
         AGE.index_of(cell)
 
 
+def test_class_names_that_cuts_would_put_elsewhere_are_refused_and_others_may_be_numbers():
+    with pytest.raises(ValueError, match="classes: '1' is a number too, which cuts put in another class"):
+        AttributeSpec(classes=["0", "1", "2"], cuts=[30, 60])
+    assert AttributeSpec(classes=["0", "30", "60"], cuts=[30, 60]).index_of("30") == 1
+
+
 def test_names_ids_mapped_values_and_other_case_are_all_understood():
     spec = AttributeSpec(classes=["male", "female"], values={"M": "male", "여": "female"}, missing=["", "?"])
     assert [spec.index_of(cell) for cell in ("male", "1", "M", "여", "FEMALE", " male ", "0", "1.0", "?", "")] == [0, 1, 0, 1, 1, 0, 0, 1, -1, -1]

@@ -102,6 +102,14 @@ def test_balance_may_be_a_list_of_heads_and_a_change_of_the_heads_keeps_the_rest
     assert mapped is not None and (mapped.heads, mapped.cap) == (["mask"], 4.0)
 
 
+def test_an_override_finds_the_keys_below_a_short_form_that_one_before_it_gave():
+    task = load_plan("mask18", overrides=["unlabelled=fixmatch", "unlabelled.ratio=3", "heads=[mask, age]", "heads.age.weight=2"]).task
+    assert task.unlabelled is not None and (task.unlabelled.method, task.unlabelled.ratio) == ("fixmatch", 3)
+    assert {head: spec.weight for head, spec in task.heads.items()} == {"mask": 1, "age": 2}
+    with pytest.raises(UserError, match=r"trunk\.name: expected trunk to hold keys, found 'resnet18'"):
+        load_plan("mask18", overrides=["trunk=resnet18", "trunk.name=resnet50"])
+
+
 ALL_HEADS = """
 cards: [mask18]
 heads: [mask, gender, age]

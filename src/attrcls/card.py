@@ -69,6 +69,10 @@ class AttributeSpec(Spec):
             raise ValueError(
                 f"cuts: expected one number less than the {len(self.classes)} classes, rising; found {', '.join(f'{cut:g}' for cut in self.cuts)}"
             )
+        for index, name in enumerate(self.classes if self.cuts else ()):
+            number = _number(name)
+            if number is not None and math.isfinite(number) and bisect.bisect_right(self.cuts, number) != index:
+                raise ValueError(f"classes: {name!r} is a number too, which cuts put in another class; call it otherwise, such as by its range")
         for raw, name in self.values.items():
             if name not in self.classes:
                 raise ValueError(f"values: {raw!r} maps to {name!r}, which is not one of the classes{suggest(name, self.classes)}")

@@ -216,3 +216,32 @@ class UnlabelledSpec(Spec):
     )
     weak: str | list[dict[str, Any]] = Field(default="crop", description="recipe of the weak view; a frozen trunk's kept views: none")
     strong: str | list[dict[str, Any]] = Field(default="randaugment", description="recipe of the strong view")
+
+
+def as_card_use(value: object) -> object:
+    """A card by its name alone, as a mapping."""
+    return {"card": value} if isinstance(value, str) else value
+
+
+def as_head(value: object) -> object:
+    """A head without any choice, as a mapping."""
+    return {} if value is None else value
+
+
+def as_balance(value: object) -> object:
+    """A list of heads to balance, as a mapping."""
+    return {"heads": value} if isinstance(value, list) else value
+
+
+def as_unlabelled(value: object) -> object:
+    """A method by its name alone, as a mapping."""
+    return {"method": value} if isinstance(value, str) else value
+
+
+def heads_with_blank_options(value: Any) -> Any:
+    """`heads: [a, b]` and `heads: {a:, b:}`, both of which are fine, as a mapping of mappings."""
+    if isinstance(value, list) and all(isinstance(head, str) for head in value):
+        return {head: {} for head in value}
+    if isinstance(value, dict):
+        return {head: {} if options is None else options for head, options in value.items()}
+    return value

@@ -160,7 +160,9 @@ def _with_value(raw: Mapping[str, Any], dotted: str, value: Any) -> dict[str, An
     if not rest:
         return {**raw, first: value}
     below = raw.get(first)
-    return {**raw, first: _with_value(below if isinstance(below, Mapping) else {}, rest, value)}
+    if below is not None and not isinstance(below, Mapping):
+        raise UserError(f"{dotted}: expected {first} to hold keys, found {below!r}; give it as a mapping, or leave {rest} out")
+    return {**raw, first: _with_value(below or {}, rest, value)}
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:

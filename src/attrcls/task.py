@@ -31,6 +31,11 @@ from attrcls.sections import (
     Share,
     TrunkSpec,
     UnlabelledSpec,
+    as_balance,
+    as_card_use,
+    as_head,
+    as_unlabelled,
+    heads_with_blank_options,
 )
 from attrcls.spec import Found, Spec, find_spec, parse_assignment, parse_spec, read_yaml, suggest, with_values
 
@@ -41,43 +46,27 @@ ROTATIONS = AttributeSpec(classes=["upright", "left", "upside_down", "right"])
 RESNETS = ("resnet", "resnext", "wide_resnet")
 
 
-def _as_card_use(value: object) -> object:
-    return {"card": value} if isinstance(value, str) else value
-
-
-def _as_head(value: object) -> object:
-    return {} if value is None else value
-
-
-def _as_balance(value: object) -> object:
-    return {"heads": value} if isinstance(value, list) else value
-
-
-def _as_unlabelled(value: object) -> object:
-    return {"method": value} if isinstance(value, str) else value
-
-
 class Task(Spec):
     """What to train. Every key has a default but `cards` and `heads`."""
 
     name: str
     title: str = ""
-    cards: list[Annotated[CardUse, BeforeValidator(_as_card_use, json_schema_input_type=str | CardUse)]] = Field(min_length=1)
-    heads: dict[str, Annotated[HeadSpec, BeforeValidator(_as_head, json_schema_input_type=HeadSpec | None)]] = Field(min_length=1)
+    cards: list[Annotated[CardUse, BeforeValidator(as_card_use, json_schema_input_type=str | CardUse)]] = Field(min_length=1)
+    heads: dict[str, Annotated[HeadSpec, BeforeValidator(as_head, json_schema_input_type=HeadSpec | None)]] = Field(min_length=1)
     loss_balance: Literal["fixed", "uncertainty", "famo"] = Field(
         default="fixed", description="how heads are weighed against each other beside their `weight`: not at all, or as is learned"
     )
     image: ImageSpec = ImageSpec()
     trunk: TrunkSpec = TrunkSpec()
     augment: str | list[dict[str, Any]] = Field(default="crop", description="a recipe's name, or a list of albumentations transforms")
-    balance: Annotated[BalanceSpec | None, BeforeValidator(_as_balance, json_schema_input_type=list[str] | BalanceSpec | None)] = Field(
+    balance: Annotated[BalanceSpec | None, BeforeValidator(as_balance, json_schema_input_type=list[str] | BalanceSpec | None)] = Field(
         default=None, description="heads whose classes to draw equally often, or a mapping with the choices made"
     )
     scarce: dict[str, ScarceSpec] | None = Field(
         default=None, description="groups of scarce train rows, each with a recipe of its own; a row takes that of the first that it is in"
     )
     mix: MixSpec | None = Field(default=None, description="mixup and CutMix of train pictures")
-    unlabelled: Annotated[UnlabelledSpec | None, BeforeValidator(_as_unlabelled, json_schema_input_type=str | UnlabelledSpec | None)] = Field(
+    unlabelled: Annotated[UnlabelledSpec | None, BeforeValidator(as_unlabelled, json_schema_input_type=str | UnlabelledSpec | None)] = Field(
         default=None, description="learn from rows without a label: a method (uda, fixmatch, freematch), or a mapping with the choices made"
     )
     rsg: RsgSpec | None = Field(default=None, description="make samples of a head's rare classes, in training of a ResNet")
@@ -229,10 +218,11 @@ def load_plan(argument: str, *, overrides: Sequence[str] = (), changes: Mapping[
     """
     found = find_spec("tasks", argument)
     raw = {"name": found.name, **read_yaml(found.path)}
-    raw["heads"] = _heads_with_blank_options(raw.get("heads"))
-    raw["balance"], raw["unlabelled"] = _as_balance(raw.get("balance")), _as_unlabelled(raw.get("unlabelled"))
     asked = [*map(parse_assignment, overrides), *(changes or {}).items()]
-    raw = with_values(raw, asked)
+    for change in asked:
+        # Each time, so that a key below finds what a short form before it says.
+        raw = with_values(_spelt_out(raw), [change])
+    raw = _spelt_out(raw)
     task = parse_spec(Task, raw, file=str(found.path))
     if heads:
         for head in heads:
@@ -250,9 +240,15 @@ def load_plan(argument: str, *, overrides: Sequence[str] = (), changes: Mapping[
     return Plan(task, cards, found, found_cards)
 
 
+def _spelt_out(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A task with the short forms of its sections as mappings, which overrides reach into."""
+    long = {"balance": as_balance(raw.get("balance")), "unlabelled": as_unlabelled(raw.get("unlabelled"))}
+    return {**raw, "heads": heads_with_blank_options(raw.get("heads")), **long}
+
+
 def _of_heads_alone(raw: Mapping[str, Any], heads: Sequence[str], *, asked: Collection[str]) -> dict[str, Any]:
     """A valid task for these of its heads. What was `asked` for beside its file, by dotted key, stays: of another head it is refused."""
-    kept = {**raw, "heads": {name: spec for name, spec in _heads_with_blank_options(raw["heads"]).items() if name in heads}}
+    kept = {**raw, "heads": {name: spec for name, spec in raw["heads"].items() if name in heads}}
     for key in ("balance", "unlabelled"):
         if not {key, f"{key}.heads"} & {*asked} and raw[key] and raw[key].get("heads"):
             left = [head for head in raw[key]["heads"] if head in heads]
@@ -289,12 +285,3 @@ def _check_together(task: Task, cards: Mapping[str, Card], *, file: str) -> None
             raise UserError(f"{file}: submission.{column}: no attribute {head!r}{suggest(head, known)}")
     if task.image.crop_boxes and not any(card.box for card in cards.values()):
         raise UserError(f"{file}: image.crop_boxes is on, but no card of the task has a box; add `box:` to the card or turn it off")
-
-
-def _heads_with_blank_options(value: Any) -> Any:
-    # `heads: [a, b]` and `heads: {a:, b:}` are both fine; overrides need them as a mapping.
-    if isinstance(value, list) and all(isinstance(head, str) for head in value):
-        return {head: {} for head in value}
-    if isinstance(value, dict):
-        return {head: {} if options is None else options for head, options in value.items()}
-    return value

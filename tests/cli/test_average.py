@@ -130,6 +130,21 @@ def test_labels_are_those_that_the_runs_had_and_rows_that_they_left_out_give_no_
     assert "splits.csv: column colour: expected one of red, green, blue, found 'rad'" in told.err
 
 
+def test_the_average_tells_how_its_runs_labels_were_cleaned_and_balanced(cli, copies, shared_squares, tmp_path):
+    done = {"head": "colour", "class": "red", "labels": 23, "dropped": 2, "relabelled": 0, "kept": 0, "elsewhere": 0}
+    for folder in copies:
+        config, status = yaml.safe_load((folder / "config.yaml").read_text()), json.loads((folder / "status.json").read_text())
+        config["run"]["decisions"] = {"file": "verdicts.csv", "digest": "0", "done": [done]}
+        config["task"]["balance"] = {"heads": ["size"]}
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        (folder / "status.json").write_text(json.dumps({**status, "decisions": "colour: 2 dropped of 68"}))
+    average(cli, *copies, "--out", tmp_path / "soup", data=shared_squares)
+    card = (tmp_path / "soup" / "model" / "README.md").read_text()
+    assert "| colour | red | 23 | 2 | 0 |" in card
+    assert "used as given" not in card and "not balanced" not in card
+    assert json.loads((tmp_path / "soup" / "status.json").read_text())["decisions"] == "colour: 2 dropped of 68"
+
+
 def test_greedy_leaves_out_a_run_that_spoils_the_soup(cli, copies, shared_squares, tmp_path):
     first, bad = copies
     weights = load_file(bad / WEIGHTS)

@@ -140,6 +140,57 @@ def test_apply_writes_the_mended_table_and_never_overwrites_unasked(cli, squares
     assert cli(*command, "--overwrite").code == 0
 
 
+def test_apply_carries_out_decisions_on_the_heads_that_are_asked_for_and_refuses_what_is_for_cleaning(cli, squares, tmp_path):
+    large = pd.read_csv(squares / "labels.csv").iloc[1]
+    of_size = ["squares", f"images/{large['file']}", f"images/{large['file']}", "size", large["Size"], "", "drop_label", ""]
+    file = decisions_file(tmp_path, [row_of(squares, 1, "drop_label"), of_size])
+    command = ("clean-labels", squares / "squares.task.yaml", "--apply", file, "--out", tmp_path / "mended.csv")
+    assert cli(*command, "--heads", "size").code == 0
+    mended = pd.read_csv(tmp_path / "mended.csv", keep_default_na=False)
+    assert (mended["colour"][1], mended["Size"][1]) == (large["colour"], "")
+    refused = cli(*command, "--all-splits", "--limit", 5, "--overwrite")
+    assert refused.code == 2
+    assert "leave --all-splits, --limit out" in refused.err
+
+
+def test_a_label_whose_cell_says_another_ones_too_is_mended_in_a_table_with_a_column_for_each(cli, squares, tmp_path):
+    table = pd.read_csv(squares / "labels.csv")
+    table["both"] = table["colour"] + " " + table["Size"]
+    table.drop(columns=["colour", "Size"]).to_csv(squares / "labels.csv", index=False)
+    names = [f"{colour} {size}" for colour in ("red", "green", "blue") for size in ("small", "large")]
+    values = {what: ", ".join(f"{name}: {name.split()[place]}" for name in names) for place, what in enumerate(("colour", "size"))}
+    card = (squares / "squares.card.yaml").read_text()
+    card = card.replace("colour: {", f"colour: {{column: both, values: {{{values['colour']}}}, ")
+    card = card.replace("size: {column: Size,", f"size: {{column: both, values: {{{values['size']}}},")
+    (squares / "squares.card.yaml").write_text(card)
+    row = table.iloc[1]
+    path = f"images/{row['file']}"
+    file = decisions_file(tmp_path, [["squares", path, path, "colour", row["colour"], "", "drop_label", ""]])
+    result = cli("clean-labels", squares / "squares.task.yaml", "--apply", file, "--out", tmp_path / "mended.csv")
+    assert result.code == 0, result.err
+    mended = pd.read_csv(tmp_path / "mended.csv", keep_default_na=False)
+    assert (mended["colour"][1], mended["size"][1]) == ("", row["Size"])
+    assert mended["size"].tolist() == table["Size"].tolist()
+
+
+def test_cleaning_the_whole_network_sees_every_row_whatever_ratio_its_card_has(cli, squares, tmp_path):
+    options = ("--full", "--set", "cards=[{card: squares.card.yaml, ratio: 0.5}]", "--set", "trunk.name=shufflenet_v2_x0_5")
+    result = cli("clean-labels", squares / "squares.task.yaml", "--out", tmp_path / "clean", "--workers", 0, "--heads", "size", *options)
+    assert result.code == 0, result.err
+    values = pd.read_csv(tmp_path / "clean" / "aum_values.csv")
+    assert len(values) == 68
+
+
+def test_a_finished_cleaning_is_not_taken_for_another_one(cli, few_squares, tmp_path):
+    out = tmp_path / "clean"
+    command = ("clean-labels", few_squares / "squares.task.yaml", "--out", out, "--workers", 0, "--heads", "size", "--fast")
+    assert cli(*command).code == 0
+    assert "finished already" in cli(*command, "--resume").err
+    refused = cli(*command, "--resume", "--all-splits")
+    assert refused.code == 2
+    assert "--all-splits was False and is now True" in refused.err
+
+
 def test_of_a_row_that_stands_twice_the_one_that_counts_is_mended(cli, squares, tmp_path):
     file = decisions_file(tmp_path, [row_of(squares, 1, "drop_label")])
     labels = pd.read_csv(squares / "labels.csv")

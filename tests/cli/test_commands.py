@@ -97,6 +97,14 @@ def test_a_card_is_drafted_from_the_columns_and_trains_as_it_is(cli, squares, tm
     assert cli("card", "init", squares / "mine.csv").code == 2
 
 
+@pytest.mark.parametrize(("arguments", "said"), [((".",), "expected a table of labels, found a folder"), (("labels.csv", "--out", "."), "--out .:")])
+def test_a_folder_in_place_of_a_file_drafts_nothing_and_is_told(cli, squares, monkeypatch, arguments, said):
+    monkeypatch.chdir(squares)
+    result = cli("card", "init", *arguments)
+    assert result.code == 2
+    assert said in result.err
+
+
 def test_a_draft_for_another_folder_finds_its_table_and_names_clash_nowhere(cli, squares, tmp_path):
     table = pd.read_csv(squares / "labels.csv")
     table["colour "] = table["colour"]

@@ -8,6 +8,9 @@ import pandas as pd
 import pytest
 
 import attrcls.runs.epochs as epochs
+from attrcls.errors import UserError
+from attrcls.runs.prepare import prepare_folds
+from attrcls.task import load_plan
 
 # A trunk of few weights, which are written often.
 QUICK = ("--epochs", 1, "--freeze", "--workers", 0, "--device", "cpu", "--batch-size", 2, "--lr", 0.05, "--set", "trunk.name=squeezenet1_1")
@@ -212,3 +215,37 @@ def test_an_ordinal_heads_distance_stands_in_the_folds_scores_and_in_their_repor
     assert summary["pooled"]["colour/mae"][0] == pytest.approx(off.mean())
     assert summary["mean"]["colour/mae"] == pytest.approx(np.mean([off[oof["fold"] == fold].mean() for fold in ("fold-1", "fold-2")]))
     assert "colour/mae" in (tmp_path / "cv" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(("--sweep-lr", "1e-3,1e-2", "--set", "trunk.frozen_views=0"), "frozen trunk"), (("--decisions", "{out}/mine.csv"), "lies in --out")],
+)
+def test_what_is_refused_takes_no_fold_away(cli, few_squares, folded, tmp_path, options, said):
+    out = tmp_path / "cv"
+    shutil.copytree(folded, out)
+    (out / "mine.csv").write_text("card,row_id,head,given_label,decision\n")
+    result = train(cli, few_squares, out, "--overwrite", *(part.format(out=out) for part in options))
+    assert result.code == 2
+    assert said in result.err
+    assert (out / "fold-2" / "model" / "weights.safetensors").exists() and (out / "mine.csv").exists()
+
+
+def test_a_picture_alone_that_is_a_labelled_one_teaches_in_no_fold_that_is_scored_on_it(few_squares, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(few_squares, data)
+    table = pd.read_csv(data / "labels.csv")
+    table.iloc[:4].to_csv(data / "labels.csv", index=False)
+    (data / "all.card.yaml").write_text("root: .\ntables: [all.csv]\nimages: {root: images, column: file}\nattributes: {}\n")
+    table[["file"]].to_csv(data / "all.csv", index=False)
+    task = (data / "squares.task.yaml").read_text().replace("[squares.card.yaml]", "[squares.card.yaml, all.card.yaml]")
+    (data / "squares.task.yaml").write_text(task + "unlabelled: uda\n")
+    plan = load_plan(str(data / "squares.task.yaml"))
+    for part in prepare_folds(plan, [], folds=2):
+        frame = part.manifest.frame
+        scored = set(frame["path"][(frame["card"] == "squares") & (frame["split"] == "val")])
+        assert len(scored) == 2
+        assert not scored & set(frame["path"][frame["split"] == "train"])
+        assert (frame["split"][(frame["card"] == "all") & ~frame["path"].isin(scored)] == "train").all()
+    with pytest.raises(UserError, match="--folds 3: expected at least 3 groups, since none is cut apart, found 2"):
+        prepare_folds(plan, [], folds=3)

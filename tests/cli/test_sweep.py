@@ -34,6 +34,8 @@ def test_each_rate_scores_what_a_training_of_its_own_scores_and_the_best_trains_
     assert result.code == 0, result.err
     table = pd.read_csv(tmp_path / "run" / "sweep.csv")
     assert table["lr"].tolist() == list(RATES)
+    best = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["run"]["lr"]
+    assert f"lr {best}," in (tmp_path / "run" / "model" / "README.md").read_text().replace("\\", "")
     kept = []
     for rate in RATES:
         out = tmp_path / f"alone{rate}"

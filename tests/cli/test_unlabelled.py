@@ -176,3 +176,26 @@ def test_labels_smoothed_below_what_counts_as_sure_are_told_of(cli, blanks, tmp_
     assert "size: labels smoothed by 0.1 teach it to be 0.95 sure" in result.err
     sharp = ("--set", "heads.colour.label_smoothing=0", "--set", "heads.size.label_smoothing=0")
     assert "labels smoothed" not in train(cli, blanks, tmp_path / "sharp", *options, *sharp).err
+
+
+def test_the_loss_that_is_told_under_a_balancer_is_that_of_the_tasks_own_weights(cli, blanks, tmp_path):
+    result = train(cli, blanks, tmp_path / "run", "--set", "loss_balance=famo", "--set", "heads.size.weight=2", "--set", "unlabelled=uda")
+    assert result.code == 0, result.err
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert metrics["train_loss"].to_numpy() == pytest.approx((metrics["colour/train_loss"] + 2 * metrics["size/train_loss"]).to_numpy())
+
+
+def test_a_finished_run_is_not_taken_for_one_of_other_decisions_and_its_own_inputs_are_not_replaced(cli, blanks, tmp_path):
+    out, quick = tmp_path / "run", ("--epochs", 1, "--freeze", "--heads", "colour")
+    assert train(cli, blanks, out, *quick).code == 0
+    header = "card,row_id,head,given_label,decision\n"
+    (tmp_path / "d.csv").write_text(header)
+    assert "finished already" in train(cli, blanks, out, *quick, "--resume").err
+    other = train(cli, blanks, out, *quick, "--resume", "--decisions", tmp_path / "d.csv")
+    assert other.code == 2 and "started with other --decisions" in other.err
+    limited = train(cli, blanks, out, *quick, "--resume", "--limit", 5)
+    assert limited.code == 2 and "--limit was None and is now 5" in limited.err
+    (out / "d.csv").write_text(header)
+    inside = train(cli, blanks, out, *quick, "--overwrite", "--decisions", out / "d.csv")
+    assert inside.code == 2 and f"--decisions {out / 'd.csv'} lies in --out {out}" in inside.err
+    assert (out / "d.csv").exists() and (out / "model" / "weights.safetensors").exists()

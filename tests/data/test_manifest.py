@@ -50,6 +50,14 @@ def test_a_row_has_its_key_path_group_split_and_targets(tmp_path):
     assert manifest.image_paths()[0] == tmp_path / "img" / "a.jpg"
 
 
+def test_blanks_around_a_groups_name_make_no_other_group_and_a_blank_split_is_what_the_card_says(tmp_path):
+    card = make_card(group="who", split={"column": "part", "values": {"": "test", "1": "train"}})
+    write_pack(tmp_path, "file,kind,age,who,part\na.jpg,cat,3,ann,1\nb.jpg,1,30,bob,\nc.jpg,,, ann ,train\n")
+    frame = build_manifest({"pack": card}, {"pack": tmp_path})[0].frame
+    assert frame["group"].tolist() == ["pack:ann", "pack:bob", "pack:ann"]
+    assert frame["split"].tolist() == ["train", "test", "train"]
+
+
 def test_a_number_is_kept_beside_its_class_until_the_label_is_another(tmp_path):
     card = make_card(attributes={"age": {"classes": ["young", "old"], "cuts": [10], "values": {"7": "old"}, "missing": ["", "-1"]}})
     write_pack(tmp_path, "file,age\na.jpg,9.5\nb.jpg,10\nc.jpg,-1\nd.jpg,old\ne.jpg,7\nf.jpg,3\n", pictures=tuple(f"{name}.jpg" for name in "abcdef"))

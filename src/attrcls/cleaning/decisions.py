@@ -28,6 +28,10 @@ class Decisions:
     def __len__(self) -> int:
         return len(self.table)
 
+    def of_heads(self, heads: Collection[str]) -> "Decisions":
+        """Those on labels of these heads."""
+        return Decisions(self.table[self.table["head"].isin(heads)].reset_index(drop=True))
+
 
 def read_decisions(file: Path, manifest: Manifest, *, partial: bool = False) -> Decisions:
     """Read a decision file and find its labels in the manifest. Any of `,`, `;` and tab may separate its columns.

@@ -20,14 +20,17 @@ AUDIT_COLUMN = "audit"
 def mended_table(manifest: Manifest, card: Card, root: Path, decisions: Decisions) -> pd.DataFrame:
     """One card's table with its labels as decided; a dropped label's cell becomes what the card calls missing.
 
-    Where a label is no cell of that table (a file's name tells it), or several tables have different columns, the result
-    has one row per object instead: path, group, split, attributes, audit.
+    Where a label is no cell of that table (a file's name tells it), where its cell says something else as well (a code of several
+    attributes, say), or where several tables have different columns, the result has one row per object instead: path, group, split,
+    attributes, audit.
     """
     notes = _notes(manifest, decisions)
     of_card = manifest.frame["card"] == card.name
     by_row_id = {row_id: row for row, row_id in zip(np.flatnonzero(of_card).tolist(), manifest.frame.loc[of_card, "row_id"], strict=True)}
     tables = [] if card.images.folders else _own_tables(card, root)
-    if not tables or any(list(table.columns) != list(tables[0].columns) for table in tables):
+    changed_heads = decisions.table.loc[decisions.table["decision"] != KEEP, "head"].unique()
+    several = any(_says_more(card, str(head)) for head in changed_heads)
+    if not tables or several or any(list(table.columns) != list(tables[0].columns) for table in tables):
         return _object_table(manifest.take(np.flatnonzero(of_card)), decisions, [notes.get(row, "") for row in by_row_id.values()], by_row_id)
     mended = pd.concat(tables, ignore_index=True)
     rows, bad, _ = read_rows(card, root)
@@ -52,6 +55,14 @@ def mended_table(manifest: Manifest, card: Card, root: Path, decisions: Decision
             audit[at[row]] = text
     mended[_free_name(mended)] = audit
     return mended
+
+
+def _says_more(card: Card, head: str) -> bool:
+    """Whether the column of a head's labels is read for something else as well."""
+    column = card.column_of(head) if head in card.attributes else None
+    others = [card.column_of(name) for name in card.attributes if name != head]
+    others += [card.key, card.group, card.split.column if card.split else None, card.images.column, *(card.box.columns if card.box else ())]
+    return column is not None and column.casefold() in {other.casefold() for other in others if other is not None}
 
 
 def _own_tables(card: Card, root: Path) -> list[pd.DataFrame]:

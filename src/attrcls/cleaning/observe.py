@@ -54,6 +54,8 @@ def cleaning_task(task: Task, *, full: bool, heads: Mapping[str, object]) -> Tas
             "schedule": ScheduleSpec(name="constant"),
             "batch_size": BATCH_SIZE,
             "augment": "crop",
+            # Every row is seen once an epoch: margins of rows seen more or less often are not to be compared.
+            "cards": [use.model_copy(update={"ratio": 1.0}) for use in task.cards],
             "balance": None,
             "scarce": None,
             "loss_balance": "fixed",

@@ -34,6 +34,10 @@ def init(
     if out_file is not None and str(out_file) == "-":
         out.print(draft_card(table, encoding=encoding).rstrip())
         return
+    if table.is_dir():
+        raise UserError(f"{table}: expected a table of labels, found a folder; name the table in it")
+    if out_file is not None and out_file.is_dir():
+        raise UserError(f"--out {out_file}: expected a file's name, found a folder; name a file in it, such as {out_file / 'my.card.yaml'}")
     target = out_file or table.with_suffix(".card.yaml")
     text = draft_card(table, root=Path(os.path.relpath(table.parent, target.parent)).as_posix(), encoding=encoding)
     task_file = target.with_name(target.name.removesuffix(".yaml").removesuffix(".card") + ".task.yaml")

@@ -48,9 +48,16 @@ def clean_labels(
 
     if apply is not None:
         refuse_launcher("clean-labels --apply")
+        of_cleaning = {
+            "--weights": weights, "--method": method != "aum", "--full/--fast": full is not None, "--all-splits": all_splits,
+            "--seed": seed is not None, "--limit": limit, "--on-error": on_error != "stop", "--resume": resume, "--cache": cache,
+        }  # fmt: skip
+        if meaningless := [name for name, value in of_cleaning.items() if value]:
+            raise UserError(f"--apply: carries decisions out and cleans nothing, so leave {', '.join(meaningless)} out")
         if out_path is None:
             raise UserError("--apply needs --out FILE: the table to write, such as cleaned.csv")
-        done = run_apply(task, apply, out=out_path, data=data, overrides=overrides, overwrite=overwrite, raw_cells=raw_cells)
+        of_heads: list[str] = heads.split(",") if heads else []
+        done = run_apply(task, apply, out=out_path, data=data, heads=of_heads, overrides=overrides, overwrite=overwrite, raw_cells=raw_cells)
         show_applied(done)
         out.print(f"wrote {out_path}")
         return

@@ -97,7 +97,7 @@ def _read_table_rows(card: Card, table: TableSpec, root: Path) -> tuple[pd.DataF
     for index, name in enumerate(BOX_COLUMNS):
         columns[name] = np.nan if boxes is None else boxes[:, index]
     groups = column(card.group, "the groups")[positions] if card.group else np.full(len(positions), "", dtype=object)
-    columns["group"] = [f"{card.name}:{group}" if group.strip() else "" for group in groups]
+    columns["group"] = [f"{card.name}:{group.strip()}" if group.strip() else "" for group in groups]
     columns["split"] = table.split or (_read_splits(card, column(card.split.column, "the splits")[positions], reading) if card.split else "")
     for name, spec in card.attributes.items():
         source = card.column_of(name)
@@ -194,7 +194,7 @@ def _read_boxes(card: Card, columns: Sequence[Sequence[str]], reading: _Reading)
 
 def _read_splits(card: Card, cells: Sequence[str], reading: _Reading) -> list[str]:
     assert card.split is not None
-    known = {**{name: name for name in SPLITS}, **card.split.values, "": ""}
+    known = {**{name: name for name in SPLITS}, "": "", **card.split.values}
     splits = []
     for position, cell in enumerate(cells):
         split = known.get(cell.strip(), known.get(cell.strip().casefold()))

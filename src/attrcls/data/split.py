@@ -34,7 +34,7 @@ def split_manifest(manifest: Manifest, *, share: float, seed: int, tied: Pairs |
         UserError: a card has too few train groups (or rows, where it has no group) to hold any back.
     """
     splits = manifest.frame["split"].replace("", "train").to_numpy(dtype=object)
-    groups = _group_codes(manifest) if tied is None else _tied_codes(manifest, tied)
+    groups = _group_codes(manifest) if tied is None else tied_codes(manifest, tied)
     cards = manifest.frame["card"].to_numpy()
     settled = np.isin(cards, np.unique(cards[splits == "val"]))
     movable = (splits == "train") & ~np.isin(groups, groups[settled])
@@ -53,7 +53,7 @@ def number_folds(manifest: Manifest, *, folds: int, seed: int, tied: Pairs) -> I
         UserError: there are fewer groups (or rows, where there is no group) than folds.
     """
     train = np.flatnonzero(manifest.frame["split"].to_numpy() == "train")
-    groups = pd.factorize(_tied_codes(manifest, tied)[train])[0].astype(np.int64)
+    groups = pd.factorize(tied_codes(manifest, tied)[train])[0].astype(np.int64)
     count = int(groups.max()) + 1 if len(train) else 0
     if count < folds:
         what = "groups" if (manifest.frame["group"] != "").any() else "pictures that stand alone"
@@ -131,7 +131,7 @@ def _group_codes(manifest: Manifest) -> Ints:
     return codes
 
 
-def _tied_codes(manifest: Manifest, tied: Pairs) -> Ints:
+def tied_codes(manifest: Manifest, tied: Pairs) -> Ints:
     """As `_group_codes`, with groups that are tied by any of their rows made one."""
     return number_together(np.concatenate([ties(_group_codes(manifest)), tied]), members=len(manifest))
 

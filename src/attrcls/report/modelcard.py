@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from attrcls.files import write_text
 from attrcls.report.advice import advise
 from attrcls.report.numbers import HeadNumbers, RunNumbers, read_numbers
-from attrcls.report.page import flat, interval, score
+from attrcls.report.page import flat, interval, score, task_as_trained
 
 SHOWN_SLICES, SHOWN_CLASSES = 3, 20
 # Of the task, what decides how the model came to be.
@@ -45,7 +45,7 @@ def render_model_card(numbers: RunNumbers) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=_escape,
     )  # fmt: skip
     environment.filters |= {"score": score, "interval": interval, "flat": flat}
-    task = numbers.config.get("task") or {}
+    task = task_as_trained(numbers.config)
     settings = numbers.config.get("run") or {}
     return environment.get_template("model_card.md.j2").render(
         run=numbers,

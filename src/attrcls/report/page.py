@@ -50,7 +50,7 @@ def render_report(numbers: RunNumbers, *, roots: Mapping[str, Path]) -> str:
     environment.filters |= {
         "score": score, "interval": interval, "percent": _percent, "duration": _duration, "moment": _moment, "flat": flat, "times": _times,
     }  # fmt: skip
-    task = numbers.config.get("task") or {}
+    task = task_as_trained(numbers.config)
     html = environment.get_template("report.html.j2").render(
         run=numbers,
         status=numbers.status,
@@ -135,6 +135,12 @@ def _list_settings(numbers: RunNumbers, task: Mapping[str, Any]) -> list[tuple[s
         ("versions", numbers.status.get("versions")),
     ]
     return [(key, flat(value)) for key, value in rows if value not in (None, "", {}, [])]
+
+
+def task_as_trained(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's task, with the learning rate that a sweep of them chose."""
+    task, rate = config.get("task") or {}, (config.get("run") or {}).get("lr")
+    return {**task, "optimiser": {**(task.get("optimiser") or {}), "lr": rate}} if rate else dict(task)
 
 
 def flat(value: object) -> str:

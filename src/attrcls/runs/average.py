@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -22,10 +21,11 @@ from attrcls.data.prefetch import on_device
 from attrcls.data.tables import read_table
 from attrcls.engine import Engine, advise_on_memory, place, precision_of, start_engine
 from attrcls.errors import UserError
-from attrcls.model.description import ModelDescription, describe_model, jsonable, library_versions
+from attrcls.model.description import describe_model, jsonable, library_versions
 from attrcls.model.network import Network, build_network
 from attrcls.prediction.models import TrainedModel, load_models
 from attrcls.report import write_model_card
+from attrcls.runs.balance import balance_train
 from attrcls.runs.batches import labelled_batches
 from attrcls.runs.epochs import is_better, smaller_is_better
 from attrcls.runs.fitting import fit_answers
@@ -35,12 +35,11 @@ from attrcls.runs.places import recall_places, remember_places
 from attrcls.runs.prepare import check_names, drawn_class_counts
 from attrcls.runs.resume import manifest_digest, specs_of
 from attrcls.runs.unlabelled import without_blank_rows
-from attrcls.runs.validation import Validation, split_table, validate
+from attrcls.runs.validation import Validation, class_indices, split_table, validate
 from attrcls.spec import Found, parse_spec
 from attrcls.task import Plan, Task
 from attrcls.tensors import fill
 from attrcls.training.checkpoint import save_model
-from attrcls.types import MISSING
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def run_average(
         row = validation.row(plan.task)
         folder.clear()
         names = [paths[each].resolve().name for each in chosen]
-        _write(folder, kitchen, network, validation, row, first=models[0].description, names=names, began=began)
+        _write(folder, kitchen, network, validation, row, first=models[0], names=names, began=began)
     known = [score for score in alone if score is not None]
     best = (min if smaller_is_better(monitor) else max)(known) if known else None
     warnings = []
@@ -250,24 +249,15 @@ def _manifest_of(run: Path, plan: Plan, data: Path | None) -> Manifest:
     if len(kept) < len(table):
         raise UserError(f"{len(table) - len(kept):,} of the {len(table):,} rows of {run}/splits.csv are not in the data: did the tables change?")
     table = table.loc[keys[kept]]
-    labels = {head: _indices(table[head], manifest.classes[head], file=f"{run}/splits.csv") for head in plan.task.heads if head in table}
+    labels = {head: class_indices(table[head], manifest.classes[head], file=f"{run}/splits.csv") for head in plan.task.heads if head in table}
     manifest = manifest.take(kept).with_columns(split=table["split"].tolist(), **labels)
     if not len(manifest.of_split("val")):
         raise UserError(f"{run} has no validation rows to score an average on")
     return manifest
 
 
-def _indices(labels: "pd.Series[str]", classes: Sequence[str], *, file: str) -> npt.NDArray[np.int64]:
-    """Class names, and blanks, to indices."""
-    known = {"": MISSING, **{name: index for index, name in enumerate(classes)}}
-    if unknown := sorted(set(labels) - set(known)):
-        expected = f"expected one of {', '.join(classes)}, found {unknown[0]!r}"
-        raise UserError(f"{file}: column {labels.name}: {expected}; put back the file that the run wrote")
-    return np.array([known[label] for label in labels], dtype=np.int64)
-
-
 def _write(
-    folder: RunFolder, kitchen: _Kitchen, network: Network, validation: Validation, row: Mapping[str, float], *, first: ModelDescription,
+    folder: RunFolder, kitchen: _Kitchen, network: Network, validation: Validation, row: Mapping[str, float], *, first: TrainedModel,
     names: Sequence[str], began: datetime,
 ) -> None:  # fmt: skip
     """A whole run directory but for checkpoints: there is nothing to resume."""
@@ -279,16 +269,22 @@ def _write(
         "train_rows": int(splits.get("train", 0)), "val_rows": int(splits.get("val", 0)), "monitor": plan.task.monitor, "epochs_done": 0,
         "best_epoch": None, "kept_epoch": None, "averaged": list(names),
     }  # fmt: skip
+    # Of all runs: their labels are the same, so what was decided of them is.
+    of_first, before = RunFolder(first.run).read_config().get("run") or {}, RunFolder(first.run).read_status()
+    status["decisions"] = before.get("decisions")
     folder.write_status({"state": "running", "seconds": 0.0, **status})
     digest = manifest_digest(manifest, numbers=learned_cuts(plan))
-    folder.write_config({**specs_of(plan), "run": {"weights_loaded": loaded, "precision": precision, "manifest": digest}})
+    run = {"weights_loaded": loaded, "precision": precision, "manifest": digest, "decisions": of_first.get("decisions")}
+    folder.write_config({**specs_of(plan), "run": run})
     remember_places(digest, manifest.roots)
     folder.write_table("splits.csv", split_table(manifest, plan))
+    if balance := balance_train(plan, without_blank_rows(plan, manifest)):
+        folder.write_table("balance.csv", balance.table())
     folder.write_table("metrics.csv", pd.DataFrame([{"epoch": 0, "train_loss": float("nan"), **row}]))
     scores = jsonable({key: value for key, value in row.items() if "/" in key})
     fitted = fit_answers(validation, manifest.of_split("train"), plan)
     description = describe_model(
-        plan, fallback=first.fallback, precision=precision, epoch=0, scores=scores, temperatures=fitted.temperatures,
+        plan, fallback=first.description.fallback, precision=precision, epoch=0, scores=scores, temperatures=fitted.temperatures,
         class_counts=drawn_class_counts(manifest.of_split("train"), plan), decode=fitted.decode,
     )  # fmt: skip
     save_model(network, description.model_dump(mode="json"), folder.model)

@@ -1,7 +1,7 @@
 """Cleaning as a story: task → manifest → a few watched runs → what is wrong with each label → verdicts to review."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +42,7 @@ from attrcls.report.review import write_review
 from attrcls.runs.batches import chosen_cache, labelled_batches
 from attrcls.runs.folder import RunFolder, open_run_folder
 from attrcls.runs.prepare import check_names, prepare_data, resolve_roots, split_rows
-from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
+from attrcls.runs.resume import check_finished, check_same_run, manifest_digest, specs_of
 from attrcls.task import Plan, Task, load_plan
 
 Method = Literal["aum", "confident", "both"]
@@ -106,7 +106,7 @@ def run_clean(
     first = share_of(fabric).rank == 0
     with notice_lost_processes(fabric), open_run_folder(where, resume=resume, overwrite=overwrite, kind="cleaning", writes=first) as folder:
         if resume and of_first(fabric, folder.read_status).get("state") == "finished":
-            check_same_specs(folder, specs_of(plan))
+            check_finished(folder, plan, method=method, full=full, all_splits=all_splits, limit=limit, cache=cache if full else None)
             return Cleaned(where, {}, read_table(where / "verdicts.csv", empty=True, escaped=True), {}, finished_before=True)
         pixels = chosen_cache(cache if full else None, cache_size, fabric)
         folders = [data] if isinstance(data, str | Path) else data
@@ -153,11 +153,12 @@ def run_apply(
     *,
     out: str | Path,
     data: Sequence[str | Path] | str | Path = (),
+    heads: Sequence[str] = (),
     overrides: Sequence[str] = (),
     overwrite: bool = False,
     raw_cells: bool = False,
 ) -> pd.DataFrame:
-    """Write the user's own table with the decisions of a file carried out in every split; returns what was done.
+    """Write the user's own table with a file's decisions, of these `heads` if any are named, carried out in every split; returns what was done.
 
     Raises:
         UserError: the decisions do not fit the labels, or `out` is there already.
@@ -167,12 +168,12 @@ def run_apply(
         raise UserError(f"--out {target}: with --apply expected a file such as cleaned.csv, found a folder")
     if target.exists() and not overwrite:
         raise UserError(f"--out {target} is there already; name another file, or replace it with --overwrite")
-    plan = load_plan(task, overrides=overrides)
+    plan = load_plan(task, overrides=overrides, heads=heads)
     roots = resolve_roots(plan, [data] if isinstance(data, str | Path) else data)
     if len(plan.cards) > 1:
         raise UserError(f"--apply mends one table, and task {plan.task.name} has {len(plan.cards)} cards; use a task of one card")
     manifest, _ = build_manifest(plan.cards, roots, on_error="skip")
-    decided = read_decisions(Path(decisions), manifest)
+    decided = read_decisions(Path(decisions), manifest).of_heads(heads or list(manifest.classes))
     _, done = apply_decisions(manifest, decided)
     split, _ = split_rows(plan, manifest)
     card = next(iter(plan.cards.values()))
@@ -248,9 +249,8 @@ class _Cleaning:
             network, self.loaded = build_network(task, self._counts(targets), weights=self.plan.task.trunk.weights)
         place(network, self.fabric)
         pin = self.fabric.device.type == "cuda"
-        batches = labelled_batches(
-            self.manifest.with_columns(**targets), self.plan, task, workers=self.workers, pin_memory=pin, cache=self.cache, on_pictures=on_pictures
-        )
+        plan, manifest = replace(self.plan, task=task), self.manifest.with_columns(**targets)
+        batches = labelled_batches(manifest, plan, task, workers=self.workers, pin_memory=pin, cache=self.cache, on_pictures=on_pictures)
         checkpoint = self.folder.cleaning_checkpoint(run)
         return observe(network, batches, task, targets, fabric=self.fabric, uncounted_epochs=FULL_UNCOUNTED_EPOCHS, checkpoint=checkpoint)
 

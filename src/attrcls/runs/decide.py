@@ -1,6 +1,5 @@
 """Decisions on labels carried out before a training, on its train split only."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from attrcls.cleaning.decisions import apply_decisions, read_decisions
 from attrcls.runs.prepare import Prepared, check_labels
+from attrcls.runs.resume import file_digest
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ def decide_labels(prepared: Prepared, file: Path, *, heads: Sequence[str], limit
     """
     decisions = read_decisions(file, prepared.manifest, partial=limited)
     manifest, done = apply_decisions(prepared.manifest, decisions, splits=["train"])
-    warnings = check_labels(manifest, heads=heads)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    # What was said of labels is said of what is left of them.
+    before = check_labels(prepared.manifest, heads=heads)
+    warnings = [*(text for text in prepared.warnings if text not in before), *check_labels(manifest, heads=heads)]
+    digest = file_digest(file)
     rows: list[dict[str, Any]] = [{str(key): value for key, value in row.items()} for row in done.to_dict("records")]
     return Decided(replace(prepared, manifest=manifest, warnings=warnings), file.name, digest, rows)

@@ -19,7 +19,7 @@ from attrcls.runs.fitting import fit_answers
 from attrcls.runs.folder import RunFolder
 from attrcls.runs.prepare import Prepared, drawn_class_counts, most_frequent
 from attrcls.runs.validation import Validation, validate
-from attrcls.task import Plan
+from attrcls.task import Plan, Task
 from attrcls.training.checkpoint import save_checkpoint, save_model
 from attrcls.training.compiling import advise_on_compiling
 from attrcls.training.loop import TrainState, check_loss, fit
@@ -133,7 +133,7 @@ def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
             check_loss(float(means.total), epoch=step.epoch)
             row: dict[str, Any] = {
                 "epoch": step.epoch + 1, "lr": step.learning_rate, "seconds": round(seconds, 2), "images_per_second": round(rows / seconds, 1),
-                "train_loss": float(means.total) / step.steps_in_epoch,
+                "train_loss": means.weighted(task) if task.loss_balance != "fixed" else float(means.total) / step.steps_in_epoch,
                 **{f"{head}/train_loss": mean for head, mean in means.values().items()},
                 **means.of_unlabelled(),
             }  # fmt: skip
@@ -178,6 +178,10 @@ class _Means:
 
     def values(self) -> dict[str, float]:
         return {head: float(total) / float(self._counts[head]) if float(self._counts[head]) else float("nan") for head, total in self._sums.items()}
+
+    def weighted(self, task: Task) -> float:
+        """The heads' means under the task's own weights, as `val_loss` is: what a balancer multiplied them by moved from step to step."""
+        return sum(task.heads[head].weight * mean for head, mean in self.values().items() if mean == mean)
 
     def of_unlabelled(self) -> dict[str, float]:
         """Of each head's samples without a label: their mean loss, and the share of them that counted."""

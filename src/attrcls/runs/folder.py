@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -188,6 +188,16 @@ def open_run_folder(
                 with contextlib.suppress(OSError):
                     left.unlink()
         yield folder
+
+
+def refuse_inputs_inside(out: Path, inputs: Mapping[str, str | Path | Iterable[Path] | None]) -> None:
+    """Raises:
+    UserError: what is still to be read, named by its flag, lies in the folder that is to be replaced.
+    """
+    for flag, given in inputs.items():
+        for path in [given] if given is None or isinstance(given, str | Path) else given:
+            if path is not None and Path(path).exists() and Path(path).resolve().is_relative_to(out.resolve()):
+                raise UserError(f"{flag} {path} lies in --out {out}, which --overwrite would empty; name another folder")
 
 
 def _check_folder(path: Path, *, resume: bool, overwrite: bool) -> None:

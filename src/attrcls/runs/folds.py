@@ -23,20 +23,22 @@ from attrcls.evaluation import score_with_intervals
 from attrcls.model.trunk import build_trunk
 from attrcls.prediction.members import FOLD, write_members
 from attrcls.report.folds import FoldScores, FoldsSummary, summarise, write_folds_report, write_summary
-from attrcls.runs.batches import chosen_cache
+from attrcls.runs.batches import chosen_cache, kept_views
 from attrcls.runs.decide import decide_labels
 from attrcls.runs.epochs import TrainView
-from attrcls.runs.folder import RunFolder, open_run_folder, record_end
+from attrcls.runs.folder import RunFolder, open_run_folder, record_end, refuse_inputs_inside
 from attrcls.runs.numbers import check_numbers, learned_cuts
 from attrcls.runs.places import without_places
 from attrcls.runs.prepare import Prepared, check_names, prepare_folds
-from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
+from attrcls.runs.resume import check_finished, check_same_run, manifest_digest, specs_of
 from attrcls.runs.scarce import check_scarce
+from attrcls.runs.sweep import check_sweep
 from attrcls.runs.train import run_train
 from attrcls.runs.unlabelled import set_apart
 from attrcls.runs.validation import split_table
 from attrcls.task import Plan, load_plan
 from attrcls.tensors import load_tensors
+from attrcls.training.compiling import check_compiled
 from attrcls.training.metrics import score_all
 
 
@@ -78,11 +80,12 @@ def run_folds(
     with open_run_folder(Path(out or Path("runs") / plan.task.name), resume=resume, overwrite=overwrite, kind="folds") as folder:
         before = {} if folder.gives_way else folder.read_status()
         if resume and before.get("state") == "finished":
-            check_same_specs(folder, specs_of(plan))
-            if before.get("folds") != folds:
-                raise UserError(f"--resume: --folds was {before.get('folds')} and is now {folds}; name another folder with --out")
+            check_finished(folder, plan, decisions=decisions, limit=limit, folds=folds, cache=cache)
             return folder.path
-        pixels = chosen_cache(cache, cache_size, start_engine(device=device, precision=precision))
+        fabric = start_engine(device=device, precision=precision)
+        if training.get("compiled"):
+            check_compiled(plan.task, fabric.device)
+        pixels = chosen_cache(cache, cache_size, fabric)
         folders = [data] if isinstance(data, str | Path) else data
         parts = prepare_folds(plan, folders, folds=folds, on_error=on_error, limit=limit, cache=pixels)
         config = _config(plan, parts, decisions=decisions, limit=limit, cache=cache)
@@ -94,6 +97,8 @@ def run_folds(
             if before:
                 # An earlier run gives way, so what is most often mistyped is tried before.
                 build_trunk(plan.task.trunk.name, px=plan.task.image.px, weights=plan.task.trunk.weights)
+            inputs = {"--decisions": decisions, "--weights": plan.task.trunk.weights, "--data": parts[0].roots.values()}
+            refuse_inputs_inside(folder.path, inputs)
             folder.clear()
             started = datetime.now(UTC).isoformat(timespec="seconds")
             folder.write_status({"kind": "folds", "state": "running", "started": started, "folds": folds})
@@ -135,6 +140,8 @@ def _config(plan: Plan, parts: Sequence[Prepared], *, decisions: str | Path | No
             learning = set_apart(plan, part)[0].manifest
             check_scarce(plan, learning)
             check_numbers(plan, learning)
+            if plan.task.optimiser.sweep:
+                check_sweep(plan, views=kept_views(plan, learning.of_split("train")), val_rows=len(learning.of_split("val")))
         except UserError as error:
             raise UserError(f"--folds {len(parts)}: without fold {number}, {error}") from error
     whole = parts[0].manifest.with_columns(split=_fold_table(plan, parts)["fold"])

@@ -18,7 +18,7 @@ from attrcls.data.leaks import Pairs, number_files, ties
 from attrcls.data.loader import pictures_of
 from attrcls.data.manifest import SKIP_ADVICE, Manifest, OnError, build_manifest
 from attrcls.data.rotation import turned_four_ways
-from attrcls.data.split import number_folds, split_manifest
+from attrcls.data.split import number_folds, split_manifest, tied_codes
 from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.model.heads import HEADS, check_loss_options
 from attrcls.model.losses import LOSSES
@@ -83,9 +83,12 @@ def prepare_folds(
         manifest = _limit_rows(manifest, limit, seed=plan.task.seed)
     tied, duplicates = _ties(plan, manifest)
     told = straddling_warning(duplicates.table(manifest)) if duplicates else None
-    numbers = number_folds(manifest, folds=folds, seed=plan.task.hold_back.seed, tied=tied)
-    # Pictures alone teach in every fold.
-    numbers[manifest.frame["card"].isin([name for name, card in plan.cards.items() if not card.attributes]).to_numpy()] = MISSING
+    # Pictures alone teach in every fold, but those that belong with labelled ones, which some fold is scored on.
+    alone = manifest.frame["card"].isin([name for name, card in plan.cards.items() if not card.attributes]).to_numpy()
+    together = tied_codes(manifest, tied)
+    loose = alone & ~np.isin(together, together[~alone])
+    in_folds = manifest.with_columns(split=manifest.frame["split"].mask(loose, ""))
+    numbers = number_folds(in_folds, folds=folds, seed=plan.task.hold_back.seed, tied=tied)
     prepared = []
     for fold in range(folds):
         part = manifest.with_columns(split=manifest.frame["split"].where(numbers != fold, "val"))

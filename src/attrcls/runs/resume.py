@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -60,16 +61,40 @@ def check_same_run(folder: RunFolder, config: Mapping[str, Any]) -> None:
     """
     check_same_specs(folder, config)
     before, now = folder.read_config().get("run", {}), config["run"]
+    _check_options(before, now)
+    if before.get("manifest", now["manifest"]) != now["manifest"]:
+        raise UserError(
+            f"--resume: the tables changed since the run in {folder.path} was started; put the old ones back, or start anew with --overwrite"
+        )
+
+
+def check_finished(folder: RunFolder, plan: Plan, *, decisions: str | Path | None = None, cache: str | Path | None = None, **options: Any) -> None:
+    """The same of a run that is finished, as far as it can be told before data is read; `options` by their names in `config.yaml`.
+
+    Raises:
+        UserError: it was started with another task, card, option or decisions.
+    """
+    check_same_specs(folder, specs_of(plan))
+    # A file that is gone was there as the run was made.
+    digest = file_digest(Path(decisions)) if decisions and Path(decisions).is_file() else None
+    before = folder.read_config().get("run", {})
+    told = before.get("decisions") if decisions and digest is None else {"digest": digest}
+    # A folder changes nothing.
+    _check_options(before, {**options, "cache": cache if cache == "device" else None, "decisions": told})
+
+
+def file_digest(file: Path) -> str:
+    """Tells files apart that differ in any byte."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _check_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for key, flag in _OPTIONS.items():
         changed = _first_difference(before.get(key), now.get(key), key=flag)
         if changed:
             raise UserError(f"--resume: {changed}; {CONFIG_HINT}")
     if (before.get("decisions") or {}).get("digest") != (now.get("decisions") or {}).get("digest"):
         raise UserError(f"--resume: the run was started with other --decisions; {CONFIG_HINT}")
-    if before.get("manifest", now["manifest"]) != now["manifest"]:
-        raise UserError(
-            f"--resume: the tables changed since the run in {folder.path} was started; put the old ones back, or start anew with --overwrite"
-        )
 
 
 def _first_difference(before: Any, now: Any, *, key: str = "") -> str | None:

@@ -20,11 +20,11 @@ from attrcls.runs.balance import TrainBalance, balance_train
 from attrcls.runs.batches import batch_bytes, chosen_cache, frozen_batches, kept_views, labelled_batches
 from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
-from attrcls.runs.folder import open_run_folder, record_end
+from attrcls.runs.folder import open_run_folder, record_end, refuse_inputs_inside
 from attrcls.runs.numbers import check_numbers, learned_cuts, told_numbers
 from attrcls.runs.places import remember_places, without_places
 from attrcls.runs.prepare import Prepared, check_names, drawn_class_counts, prepare_data
-from attrcls.runs.resume import check_same_run, check_same_specs, manifest_digest, specs_of
+from attrcls.runs.resume import check_finished, check_same_run, manifest_digest, specs_of
 from attrcls.runs.scarce import check_scarce, told_scarce
 from attrcls.runs.sweep import Sweep, check_sweep, chosen_before, sweep_rates
 from attrcls.runs.unlabelled import UnlabelledRows, parted_workers, set_apart, unlabelled_batches
@@ -32,7 +32,7 @@ from attrcls.runs.validation import split_table
 from attrcls.task import Plan, load_plan
 from attrcls.training.balancing import build_balancer
 from attrcls.training.checkpoint import load_checkpoint
-from attrcls.training.compiling import check_compiling, compile_trunk
+from attrcls.training.compiling import check_compiled, compile_trunk
 from attrcls.training.loop import TrainState
 from attrcls.training.optim import build_ema, build_optimiser, set_top_rate
 from attrcls.training.tracking import Tracker
@@ -82,12 +82,10 @@ def run_train(
     where = Path(out or Path("runs") / plan.task.name)
     with notice_lost_processes(fabric), open_run_folder(where, resume=resume, overwrite=overwrite, writes=first) as folder:
         if resume and of_first(fabric, folder.read_status).get("state") == "finished":
-            check_same_specs(folder, specs_of(plan))
+            check_finished(folder, plan, decisions=decisions, limit=limit, cache=cache)
             return folder.path
-        if compiled and plan.task.rsg:
-            raise UserError("--compile: a trunk in which rsg makes samples is another one at every batch; leave one of them out")
         if compiled:
-            check_compiling(fabric.device)
+            check_compiled(plan.task, fabric.device)
         pixels = chosen_cache(cache, cache_size, fabric)
         folders = [data] if isinstance(data, str | Path) else data
         prepared = given or of_first(fabric, lambda: prepare_data(plan, folders, on_error=on_error, limit=limit, cache=pixels))
@@ -95,6 +93,8 @@ def run_train(
         if decided:
             prepared = decided.prepared
         everything = prepared.manifest
+        if overwrite:
+            refuse_inputs_inside(folder.path, {"--decisions": decisions, "--weights": plan.task.trunk.weights, "--data": prepared.roots.values()})
         prepared, apart = set_apart(plan, prepared)
         check_scarce(plan, prepared.manifest)
         check_numbers(plan, prepared.manifest)

@@ -1,6 +1,6 @@
 """An epoch's validation: scores for the metrics row, and the table that the report looks at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from attrcls.data.loader import LabelledBatches
 from attrcls.data.manifest import Manifest
 from attrcls.data.rows import BOX_COLUMNS
 from attrcls.engine import Engine, share_of
+from attrcls.errors import UserError
 from attrcls.model.network import Network
 from attrcls.task import Plan, Task
 from attrcls.training.metrics import score_all
@@ -87,3 +88,12 @@ def split_table(manifest: Manifest, plan: Plan) -> pd.DataFrame:
         names = manifest.classes[head]
         table[head] = [names[index] if index != MISSING else "" for index in manifest.targets(head)]
     return table
+
+
+def class_indices(labels: "pd.Series[str]", classes: Sequence[str], *, file: str) -> npt.NDArray[np.int64]:
+    """Class names, and blanks, to indices."""
+    known = {"": MISSING, **{name: index for index, name in enumerate(classes)}}
+    if unknown := sorted(set(labels) - set(known)):
+        expected = f"expected one of {', '.join(classes)}, found {unknown[0]!r}"
+        raise UserError(f"{file}: column {labels.name}: {expected}; put back the file that the run wrote")
+    return np.array([known[label] for label in labels], dtype=np.int64)

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import torch
 
-from attrcls.errors import AttrclsError
+from attrcls.errors import AttrclsError, UserError
 from attrcls.model.network import Network
+from attrcls.task import Task
 
 _BACKEND = "inductor"
 
@@ -19,6 +20,15 @@ def check_compiling(device: torch.device) -> None:
     """
     with advise_on_compiling():
         torch.compile(_few_operations, backend=_BACKEND)(torch.ones(8, device=device))
+
+
+def check_compiled(task: Task, device: torch.device) -> None:
+    """As `check_compiling`, of a task's trunk. Raises as it, and:
+    UserError: the trunk is another one at every batch.
+    """
+    if task.rsg:
+        raise UserError("--compile: a trunk in which rsg makes samples is another one at every batch; leave one of them out")
+    check_compiling(device)
 
 
 def _few_operations(values: torch.Tensor) -> torch.Tensor:
