@@ -58,3 +58,10 @@ def test_a_machine_without_a_compiler_says_so_before_any_picture_is_read(cli, fe
 def test_other_errors_are_left_as_they_are():
     with pytest.raises(ValueError, match="something else"), compiling.advise_on_compiling():
         raise ValueError("something else")
+
+
+def test_features_that_are_kept_leave_nothing_to_compile_and_the_command_says_so(cli, few_squares, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiling, "_BACKEND", "eager")
+    result = train(cli, few_squares, tmp_path / "run", "--compile", "--freeze")
+    assert result.code == 0, result.err
+    assert "--compile: features of the frozen trunk are kept" in result.err

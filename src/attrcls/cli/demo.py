@@ -64,7 +64,7 @@ def demo(
     out.print("What to try next:", style="bold")
     out.print("  attrcls card init your_labels.csv     drafts a data card and a task from your own table")
     out.print("  attrcls data TASK                     shows what is in it before anything is trained")
-    out.print(f"  attrcls train sample_faces --data {faces} --out {directory / 'longer'} --epochs 20")
+    out.print(f"  attrcls train sample_faces --data {faces} --out runs/longer --epochs 20")
 
 
 def _announce(what: str, command: str) -> None:

@@ -143,7 +143,9 @@ def run_train(
             folder.write_lines("skipped.txt", "".join(f"{problem}\n" for problem in skipped))
         if folder.writes:
             remember_places(config["run"]["manifest"], prepared.roots)
-        if compiled and not kept_views(plan, prepared.manifest.of_split("train")):
+        if compiled and kept_views(plan, prepared.manifest.of_split("train")):
+            prepared.warnings.append("--compile: features of the frozen trunk are kept, and nothing is left to compile")
+        elif compiled:
             compile_trunk(state.network)
         run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view, pixels, unlabelled=unlabelled)
         _train_to_the_end(run, told=_told(run, loaded, balance, sweep, apart), config=config, wandb_project=wandb_project, wandb_system=wandb_system)
