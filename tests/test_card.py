@@ -21,9 +21,13 @@ def test_a_cell_that_is_no_number_is_refused_where_numbers_are_cut(cell):
         AGE.index_of(cell)
 
 
-def test_class_names_that_cuts_would_put_elsewhere_are_refused_and_others_may_be_numbers():
-    with pytest.raises(ValueError, match="classes: '1' is a number too, which cuts put in another class"):
-        AttributeSpec(classes=["0", "1", "2"], cuts=[30, 60])
+def test_class_names_that_cuts_would_put_elsewhere_are_refused_and_others_may_be_numbers(tmp_path):
+    card = "root: .\ntables: [t.csv]\nimages: {{column: file}}\nattributes: {{age: {{classes: {classes}, cuts: [30, 60]}}}}\n"
+    (tmp_path / "a.card.yaml").write_text(card.format(classes="[0, 1, 2]"))
+    with pytest.raises(UserError, match=r"attributes\.age\.classes: '1' is a number too, which cuts put in another class"):
+        load_card(str(tmp_path / "a.card.yaml"))
+    (tmp_path / "b.card.yaml").write_text(card.format(classes="[0, 30, 60]"))
+    assert load_card(str(tmp_path / "b.card.yaml"))[0].attributes["age"].index_of("30") == 1
     assert AttributeSpec(classes=["0", "30", "60"], cuts=[30, 60]).index_of("30") == 1
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from attrcls.errors import UserError
 from attrcls.inside import leads_out
 from attrcls.spec import Found, Spec, find_spec, parse_spec, read_yaml, suggest
 from attrcls.types import MISSING
@@ -69,10 +70,6 @@ class AttributeSpec(Spec):
             raise ValueError(
                 f"cuts: expected one number less than the {len(self.classes)} classes, rising; found {', '.join(f'{cut:g}' for cut in self.cuts)}"
             )
-        for index, name in enumerate(self.classes if self.cuts else ()):
-            number = _number(name)
-            if number is not None and math.isfinite(number) and bisect.bisect_right(self.cuts, number) != index:
-                raise ValueError(f"classes: {name!r} is a number too, which cuts put in another class; call it otherwise, such as by its range")
         for raw, name in self.values.items():
             if name not in self.classes:
                 raise ValueError(f"values: {raw!r} maps to {name!r}, which is not one of the classes{suggest(name, self.classes)}")
@@ -214,7 +211,17 @@ def load_card(argument: str, *, relative_to: Path | None = None) -> tuple[Card, 
     """
     found = find_spec("data_cards", argument, relative_to=relative_to)
     raw = {"name": found.name, **read_yaml(found.path)}
-    return parse_spec(Card, raw, file=str(found.path)), found
+    card = parse_spec(Card, raw, file=str(found.path))
+    # Not of what runs keep of their cards: those were trained with it.
+    for attribute, spec in card.attributes.items():
+        for index, name in enumerate(spec.classes if spec.cuts else ()):
+            number = _number(name)
+            if number is not None and math.isfinite(number) and bisect.bisect_right(spec.cuts, number) != index:
+                raise UserError(
+                    f"{found.path}: attributes.{attribute}.classes: {name!r} is a number too, which cuts put in another class; call it otherwise, "
+                    "such as by its range"
+                )
+    return card, found
 
 
 def _number(cell: str) -> float | None:

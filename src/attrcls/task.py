@@ -213,7 +213,7 @@ def _points(cuts: Sequence[float]) -> str:
 def load_plan(argument: str, *, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None, heads: Sequence[str] = ()) -> Plan:
     """Read a task and its cards, apply overrides (`a.b=value`, then `changes` by dotted key), and check them together.
 
-    `heads` keeps only those heads, and of what the file says of the others nothing. Raises:
+    `heads` keeps only those heads, and nothing of `balance`, `unlabelled` and `rsg` that the file has for the others. Raises:
         UserError: a file is missing or not valid, a head has no attribute, or two cards disagree about classes.
     """
     found = find_spec("tasks", argument)

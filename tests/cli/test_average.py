@@ -145,6 +145,13 @@ def test_the_average_tells_how_its_runs_labels_were_cleaned_and_balanced(cli, co
     assert json.loads((tmp_path / "soup" / "status.json").read_text())["decisions"] == "colour: 2 dropped of 68"
 
 
+def test_runs_of_other_labels_are_told_of(cli, copies, shared_squares, tmp_path):
+    splits = pd.read_csv(copies[1] / "splits.csv", keep_default_na=False)
+    splits.loc[splits.index[splits["split"] == "train"][0], "colour"] = ""
+    splits.to_csv(copies[1] / "splits.csv", index=False)
+    assert "second was trained on other labels than" in average(cli, *copies, "--out", tmp_path / "soup", data=shared_squares).err
+
+
 def test_greedy_leaves_out_a_run_that_spoils_the_soup(cli, copies, shared_squares, tmp_path):
     first, bad = copies
     weights = load_file(bad / WEIGHTS)

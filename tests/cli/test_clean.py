@@ -1,6 +1,7 @@
 """`clean-labels` and `train --decisions` through the real command line, on drawn squares with planted faults."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -179,6 +180,16 @@ def test_cleaning_the_whole_network_sees_every_row_whatever_ratio_its_card_has(c
     assert result.code == 0, result.err
     values = pd.read_csv(tmp_path / "clean" / "aum_values.csv")
     assert len(values) == 68
+
+
+def test_weights_in_the_folder_that_a_cleaning_would_replace_are_kept(cli, few_squares, trained_run, tmp_path):
+    shutil.copytree(trained_run, tmp_path / "run")
+    result = cli(
+        "clean-labels", few_squares / "squares.task.yaml", "--weights", tmp_path / "run", "--out", tmp_path / "run", "--overwrite", "--workers", 0
+    )
+    assert result.code == 2
+    assert "lies in --out" in result.err
+    assert (tmp_path / "run" / "model" / "weights.safetensors").exists()
 
 
 def test_a_finished_cleaning_is_not_taken_for_another_one(cli, few_squares, tmp_path):

@@ -217,6 +217,14 @@ def test_evaluate_reads_labels_from_the_table_itself_or_from_a_truth_file(cli, t
     assert one["code/f1"][0] == two["code/f1"][0]
 
 
+def test_the_encoding_is_the_truths_where_the_input_is_no_table(cli, trained_run, shared_squares, tmp_path):
+    labels = pd.read_csv(shared_squares / "labels.csv")
+    labels.rename(columns={"file": "path"}).assign(note="é").to_csv(tmp_path / "truth.csv", index=False, encoding="latin-1")
+    result = cli("evaluate", trained_run, shared_squares / "images", "--truth", tmp_path / "truth.csv", "--encoding", "latin-1", "--workers", 0)
+    assert result.code == 0, result.err
+    assert "80 rows" in result.out
+
+
 def test_evaluate_never_calls_a_row_that_trained_a_test_row(cli, squares, tmp_path):
     table = pd.read_csv(squares / "labels.csv").assign(split="train")
     table.to_csv(squares / "labels.csv", index=False)

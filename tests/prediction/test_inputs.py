@@ -126,6 +126,14 @@ def test_links_to_folders_are_followed_once_though_they_lead_round_in_a_circle(t
     assert read_input(tmp_path / "in").table["path"].tolist() == ["a/x.jpg", "b/y.jpg"]
 
 
+def test_pictures_have_the_name_of_their_own_folder_and_not_of_a_link_to_it_and_links_lead_no_further_up(tmp_path):
+    touch(tmp_path / "in" / "v2" / "x.jpg", tmp_path / "in" / "z" / "deep" / "y.jpg", tmp_path / "outside.jpg")
+    (tmp_path / "in" / "current").symlink_to(tmp_path / "in" / "v2", target_is_directory=True)
+    (tmp_path / "in" / "v2" / "all").symlink_to(tmp_path / "in" / "z", target_is_directory=True)
+    (tmp_path / "in" / "up").symlink_to(tmp_path, target_is_directory=True)
+    assert read_input(tmp_path / "in").table["path"].tolist() == ["v2/x.jpg", "z/deep/y.jpg"]
+
+
 def test_a_folder_that_cannot_be_read_is_an_error_and_not_an_empty_one(tmp_path, monkeypatch):
     touch(tmp_path / "a" / "x.jpg", tmp_path / "locked" / "y.jpg")
     real = os.scandir

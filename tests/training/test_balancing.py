@@ -101,3 +101,10 @@ def test_looking_again_after_an_update_leaves_batchnorms_statistics_alone():
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     assert network.trunk.track_running_stats
     assert balancer.state()["logits"].abs().max() > 0
+
+
+def test_what_a_head_agrees_on_counts_also_in_a_batch_without_a_label_of_it():
+    fabric = start_engine(device="cpu", precision="32")
+    none, losses = {"a": torch.tensor(4), "b": torch.tensor(0)}, Losses(torch.tensor(0.0), means(1.5, 0.0))
+    balancing = Balancing(Famo(["a", "b"], CPU), losses, none, weights={"a": 1.0, "b": 1.0}, fabric=fabric)
+    assert [factor.item() for factor in balancing.of_agreements.values()] == [1, 0.5]

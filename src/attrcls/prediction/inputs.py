@@ -46,7 +46,8 @@ def read_input(
 
     A table's files are looked up under `image_root`, or beside the table and in `images/` beside it; absolute paths and URLs
     are taken as they are. Elsewhere nothing is looked up: pictures lie under `image_root`, or beside the table. `box` names the
-    columns to crop by, which a table must then have. A folder that links below a folder lead to is searched once.
+    columns to crop by, which a table must then have. What links below a folder lead to is searched once, but not what holds
+    that folder.
     Raises:
         UserError: the input is missing, empty or cannot be read, or a column that is needed is not there; nothing of `image_root` can be
             reached; what is said of a table is said of a folder or a picture.
@@ -92,14 +93,20 @@ def _check_there(source: Path) -> None:
 
 
 def _read_folder(folder: Path) -> PredictInput:
-    names, seen = [], {os.path.realpath(folder)}
-    # Links are followed, but into no folder twice: they may lead round in a circle.
-    for parent, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
-        places = {os.path.realpath(os.path.join(parent, name)): name for name in sorted(folders, reverse=True) if not name.startswith(".")}
-        folders[:] = sorted(name for place, name in places.items() if place not in seen)
-        seen |= places.keys()
-        below = Path(parent).relative_to(folder)
-        names += [str(below / name) for name in files if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    names: list[str] = []
+    seen: set[str] = set()
+    waiting, own = [str(folder)], Path(os.path.realpath(folder))
+    while waiting:
+        links: list[str] = []
+        for parent, folders, files in os.walk(waiting.pop(0), onerror=_refuse_folder):
+            seen.add(os.path.realpath(parent))
+            below = sorted(os.path.join(parent, name) for name in folders if not name.startswith("."))
+            links += [each for each in below if os.path.islink(each)]
+            folders[:] = [os.path.basename(each) for each in below if os.path.realpath(each) not in seen]
+            told = Path(parent).relative_to(folder)
+            names += [str(told / name) for name in files if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        # Only after what lies here itself: a picture has the name of its own folder. What holds this folder is not gone up to.
+        waiting = [each for each in [*waiting, *links] if os.path.realpath(each) not in seen and not own.is_relative_to(os.path.realpath(each))]
     if not names:
         raise UserError(f"{folder}: no picture in this folder or below it (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
     names.sort()
@@ -108,7 +115,7 @@ def _read_folder(folder: Path) -> PredictInput:
 
 def _refuse_folder(error: OSError) -> None:
     # A folder passed over would be rows that nobody misses.
-    raise UserError(f"{error.filename}: this folder cannot be read ({error.strerror}); make it readable, or move it elsewhere") from error
+    raise UserError(f"{error.filename}: this folder cannot be read ({error.strerror}); make it readable, or list the pictures in a table") from error
 
 
 def _image_column(table: pd.DataFrame, wanted: str | None, *, file: Location) -> str:

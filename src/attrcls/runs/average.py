@@ -146,7 +146,9 @@ def run_average(
         _write(folder, kitchen, network, validation, row, first=models[0], names=names, began=began)
     known = [score for score in alone if score is not None]
     best = (min if smaller_is_better(monitor) else max)(known) if known else None
-    warnings = []
+    labels = [_splits(path)[list(plan.task.heads)] for path in paths]
+    told = f"was trained on other labels than {paths[0]}, whose labels, counts and cleaning are told of"
+    warnings = [f"{path} {told}" for path, each in zip(paths, labels, strict=True) if not each.equals(labels[0])]
     if best is not None and is_better(monitor, best, row[monitor]):
         warnings.append(
             f"the average is worse than the best run alone ({row[monitor]:.3f} and {best:.3f}): weights average well where runs start from the "
@@ -269,7 +271,6 @@ def _write(
         "train_rows": int(splits.get("train", 0)), "val_rows": int(splits.get("val", 0)), "monitor": plan.task.monitor, "epochs_done": 0,
         "best_epoch": None, "kept_epoch": None, "averaged": list(names),
     }  # fmt: skip
-    # Of all runs: their labels are the same, so what was decided of them is.
     of_first, before = RunFolder(first.run).read_config().get("run") or {}, RunFolder(first.run).read_status()
     status["decisions"] = before.get("decisions")
     folder.write_status({"state": "running", "seconds": 0.0, **status})

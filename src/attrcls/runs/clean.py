@@ -40,7 +40,7 @@ from attrcls.features.extract import Progress, trunk_features
 from attrcls.model.network import build_network
 from attrcls.report.review import write_review
 from attrcls.runs.batches import chosen_cache, labelled_batches
-from attrcls.runs.folder import RunFolder, open_run_folder
+from attrcls.runs.folder import RunFolder, open_run_folder, refuse_inputs_inside
 from attrcls.runs.prepare import check_names, prepare_data, resolve_roots, split_rows
 from attrcls.runs.resume import check_finished, check_same_run, manifest_digest, specs_of
 from attrcls.task import Plan, Task, load_plan
@@ -112,6 +112,8 @@ def run_clean(
         folders = [data] if isinstance(data, str | Path) else data
         prepared = of_first(fabric, lambda: prepare_data(plan, folders, on_error=on_error, limit=limit, cache=pixels))
         everything = prepared.manifest
+        if overwrite:
+            refuse_inputs_inside(folder.path, {"--weights": plan.task.trunk.weights, "--data": prepared.roots.values()})
         manifest = everything if all_splits else everything.of_split("train")
         config = {
             **specs_of(plan),

@@ -18,7 +18,7 @@ from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.evaluation import IntArray, Interval, score_with_intervals
 from attrcls.features.cache import default_cache
 from attrcls.prediction.answers import READ, Answers, answer, check_rules
-from attrcls.prediction.inputs import IMAGE_COLUMNS, PredictInput, read_input, refuse_table_options
+from attrcls.prediction.inputs import IMAGE_COLUMNS, TABLE_SUFFIXES, PredictInput, read_input, refuse_table_options
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
 from attrcls.prediction.runtime import start_runtime
 from attrcls.prediction.views import parse_views
@@ -101,7 +101,9 @@ def run_evaluate(
     if labelled:
         refuse_table_options(place, {"--image-column": image_column, "--image-root": root, "--encoding": encoding})
     else:
-        asked = read_input(place, image_column=image_column, image_root=root, encoding=encoding, box=models[0].description.box)
+        # Without a table for input it is the truth's.
+        of_input = None if truth is not None and place.suffix.lower() not in TABLE_SUFFIXES else encoding
+        asked = read_input(place, image_column=image_column, image_root=root, encoding=of_input, box=models[0].description.box)
         labelled = _from_tables(models, asked, Path(truth) if truth else None, source=place, split=split, encoding=encoding)
     rules = check_rules(models, rows=len(labelled.asked.paths), adjust=adjust, decode=decode, quota=quota, abstain=abstain)
     # Torch, as in training, so that scores do not depend on what is installed.

@@ -192,11 +192,11 @@ def open_run_folder(
 
 def refuse_inputs_inside(out: Path, inputs: Mapping[str, str | Path | Iterable[Path] | None]) -> None:
     """Raises:
-    UserError: what is still to be read, named by its flag, lies in the folder that is to be replaced.
+    UserError: what a command reads, named by its flag, lies in the folder that it is to replace.
     """
     for flag, given in inputs.items():
         for path in [given] if given is None or isinstance(given, str | Path) else given:
-            if path is not None and Path(path).exists() and Path(path).resolve().is_relative_to(out.resolve()):
+            if path is not None and (place := Path(path).expanduser()).exists() and place.resolve().is_relative_to(out.resolve()):
                 raise UserError(f"{flag} {path} lies in --out {out}, which --overwrite would empty; name another folder")
 
 

@@ -94,7 +94,7 @@ def run_train(
             prepared = decided.prepared
         everything = prepared.manifest
         if overwrite:
-            refuse_inputs_inside(folder.path, {"--decisions": decisions, "--weights": plan.task.trunk.weights, "--data": prepared.roots.values()})
+            refuse_inputs_inside(folder.path, {"--decisions": decisions, "--data": prepared.roots.values()})
         prepared, apart = set_apart(plan, prepared)
         check_scarce(plan, prepared.manifest)
         check_numbers(plan, prepared.manifest)

@@ -19,6 +19,7 @@ from attrcls.errors import UserError
 from attrcls.features.batches import TwoViewFeatures
 from attrcls.features.cache import default_cache
 from attrcls.features.extract import Progress, view_features
+from attrcls.model.losses import PRIOR_LOSSES
 from attrcls.model.network import Network
 from attrcls.runs.batches import kept_views
 from attrcls.runs.epochs import TrainView
@@ -76,7 +77,7 @@ def _never_sure(plan: Plan, rows: UnlabelledRows) -> list[str]:
     for head in rows.counts:
         spec, classes = plan.task.heads[head], len(plan.heads[head].classes)
         taught = 1 - spec.label_smoothing + spec.label_smoothing / classes
-        if confidence is not None and spec.kind == "softmax" and taught <= confidence + 1e-9:
+        if confidence is not None and spec.kind == "softmax" and spec.loss not in PRIOR_LOSSES and taught <= confidence + 1e-9:
             warnings.append(
                 f"{head}: labels smoothed by {spec.label_smoothing:g} teach it to be {taught:.3g} sure, and {rows.spec.method} takes answers that it "
                 f"is {confidence:g} sure of: few will be; --set heads.{head}.label_smoothing=0, or a lower unlabelled.confidence"

@@ -148,6 +148,8 @@ class Balancing:
         self.factors = balancer.factors(self._means, labelled)
         total = torch.stack([loss * weights[head] * self.factors[head] for head, loss in losses.heads.items()]).sum()
         self.losses = Losses(total, losses.heads)
+        # What heads agree on counts in batches without a label of theirs as well, which have no factor there.
+        self.of_agreements = {head: torch.where(factor > 0, factor, 1 / len(self.factors)) for head, factor in self.factors.items()}
 
     def learn(self, *, parts: float) -> None:
         """Add this batch's gradient, of `parts` that share an update."""

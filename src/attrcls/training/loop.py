@@ -113,7 +113,7 @@ def fit(state: TrainState, labelled: EpochBatches, unlabelled: TwoViewBatches | 
                 total, agreements = losses.total, dict[str, Agreement]()
                 if consistency and pictures:
                     wanted = {head: ~present for head, present in pictures.present.items()}
-                    factors = balancing.factors if balancing else None
+                    factors = balancing.of_agreements if balancing else None
                     extra, agreements = consistency(state.network.heads, weak, strong, wanted, step=step, factors=factors)
                     total = total + extra
                 # Not reported: it has nothing to do with the loss on validation rows.
