@@ -449,7 +449,7 @@ def test_slices_are_cut_by_labels_that_another_head_did_not_answer(cli, trained_
     ("options", "says"),
     [
         (("--submission",), "the task has no `submission:`"),
-        (("--csv", "folder.csv"), "a folder is called so"),
+        (("--csv", "folder.csv"), "expected a file, found a folder"),
         (("--csv", "file/p.csv"), "is a file, so nothing can be written below it"),
     ],
 )

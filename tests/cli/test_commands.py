@@ -201,7 +201,7 @@ def test_evaluate_takes_a_root_elsewhere_as_predict_does_and_none_where_there_is
     for command, folder in (("evaluate", shared_squares), ("predict", shared_squares / "images")):
         refused = cli(command, trained_run, folder, "--image-root", shared_squares, "--encoding", "utf-8")
         assert refused.code == 2
-        assert "--image-root, --encoding: of a table's pictures" in refused.err
+        assert "expected a table to go with --image-root and --encoding, found a folder" in refused.err
 
 
 def test_evaluate_reads_labels_from_the_table_itself_or_from_a_truth_file(cli, trained_run, shared_squares, tmp_path):

@@ -80,7 +80,7 @@ def check_table_name(path: Path) -> None:
         UserError: the ending is none that can be written, a folder has that name, or a file that of its folder.
     """
     if path.is_dir():
-        raise UserError(f"{path}: expected a file's name, and a folder is called so; name a file in it")
+        raise UserError(f"{path}: expected a file, found a folder; name a file in it")
     if found := next((parent for parent in path.parents if parent.exists() and not parent.is_dir()), None):
         raise UserError(f"{path}: {found} is a file, so nothing can be written below it")
     if path.suffix.lower() not in WRITERS:

@@ -83,7 +83,13 @@ def refuse_table_options(source: Location, options: Mapping[str, object]) -> Non
     """
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise UserError(f"{', '.join(given)}: of a table's pictures, and {source} is no table; leave {'it' if len(given) == 1 else 'them'} out")
+        raise UserError(
+            f"{source}: expected a table to go with {' and '.join(given)}, found {_what(source)}; leave {'it' if len(given) == 1 else 'them'} out"
+        )
+
+
+def _what(source: Location) -> str:
+    return "a folder" if isinstance(source, Path) and source.is_dir() else "a picture"
 
 
 def _check_there(source: Path) -> None:
