@@ -150,6 +150,8 @@ def test_runs_of_other_labels_are_told_of(cli, copies, shared_squares, tmp_path)
     splits.loc[splits.index[splits["split"] == "train"][0], "colour"] = ""
     splits.to_csv(copies[1] / "splits.csv", index=False)
     assert "second was trained on other labels than" in average(cli, *copies, "--out", tmp_path / "soup", data=shared_squares).err
+    splits.drop(columns="colour").to_csv(copies[1] / "splits.csv", index=False)
+    assert "second was trained on other labels than" in average(cli, *copies, "--out", tmp_path / "other", data=shared_squares).err
 
 
 def test_greedy_leaves_out_a_run_that_spoils_the_soup(cli, copies, shared_squares, tmp_path):

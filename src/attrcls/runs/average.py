@@ -146,7 +146,7 @@ def run_average(
         _write(folder, kitchen, network, validation, row, first=models[0], names=names, began=began)
     known = [score for score in alone if score is not None]
     best = (min if smaller_is_better(monitor) else max)(known) if known else None
-    labels = [_splits(path)[list(plan.task.heads)] for path in paths]
+    labels = [_splits(path).reindex(columns=list(plan.task.heads)) for path in paths]
     told = f"was trained on other labels than {paths[0]}, whose labels, counts and cleaning are told of"
     warnings = [f"{path} {told}" for path, each in zip(paths, labels, strict=True) if not each.equals(labels[0])]
     if best is not None and is_better(monitor, best, row[monitor]):
