@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, distributed, nn
 
@@ -62,7 +63,9 @@ def start_engine(*, device: str = "auto", precision: str = "auto") -> Fabric:
         if launch:
             return _connected(launch, chosen, _FABRIC_PRECISION[precision])
         devices = [chosen.index or 0] if chosen.type == "cuda" else 1
-        return Fabric(accelerator=chosen.type, devices=devices, precision=cast("Any", _FABRIC_PRECISION[precision]))
+        # Fabric itself would look for a launcher, and take a batch script of several SLURM tasks for one.
+        alone = LightningEnvironment()
+        return Fabric(accelerator=chosen.type, devices=devices, precision=cast("Any", _FABRIC_PRECISION[precision]), plugins=[alone])
 
 
 def in_float32(fabric: Fabric) -> Fabric:
@@ -106,9 +109,17 @@ def of_first(fabric: Fabric, make: Callable[[], _MadeT]) -> _MadeT:
     return cast("_MadeT", fabric.broadcast(make() if fabric.is_global_zero else None))
 
 
-def one_first(fabric: Fabric) -> contextlib.AbstractContextManager[None]:
-    """One process of each machine goes through the block before the others, which find on its disk what it left there."""
-    return contextlib.nullcontext() if fabric.world_size == 1 else cast("Any", fabric.rank_zero_first(local=True))
+@contextlib.contextmanager
+def one_first(fabric: Fabric) -> Iterator[None]:
+    """One process of each machine goes through the block before the others, which find on its disk what it left there.
+
+    Where it fails, the others stay out: what it has to say is not to be hidden by what they would meet.
+    """
+    if fabric.local_rank:
+        fabric.barrier()
+    yield
+    if not fabric.local_rank:
+        fabric.barrier()
 
 
 def wait_for_all(fabric: Fabric) -> None:

@@ -1,13 +1,21 @@
 import json
+import math
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from conftest import cut_sizes
 
 from attrcls.errors import UserError
+from attrcls.runs import sweep as sweep_module
+from attrcls.runs.prepare import prepare_data
 from attrcls.runs.sweep import check_sweep
+from attrcls.runs.validation import Validation
 from attrcls.task import load_plan
+from attrcls.training.score import Scored
+from attrcls.types import MISSING
 
 RATES = (1e-4, 1e-3, 1e-2)
 
@@ -158,6 +166,29 @@ def test_a_sweep_without_validation_rows_is_refused(squares):
     plan = load_plan(str(squares / "squares.task.yaml"), changes={"trunk.freeze": True, "optimiser.sweep": list(RATES)})
     with pytest.raises(UserError, match="chooses by the validation rows, and there are none"):
         check_sweep(plan, views=4, val_rows=0)
+
+
+def test_a_rate_whose_loss_is_no_number_is_never_the_best():
+    trial = sweep_module._Trial()
+    task = SimpleNamespace(monitor="val_loss", keep="best", early_stop_epochs=None)
+    trial.end_epoch({"lr": 1.0, "epoch": 1, "val_loss": 0.1, "mean/f1": 0.9}, task)
+    trial.end_epoch({"lr": 1.0, "epoch": 2, "val_loss": float("nan"), "mean/f1": 0.5}, task)
+    healthy = {"lr": 0.1, "epoch": 2, "val_loss": 0.7, "mean/f1": 0.5}
+    for monitor in ("val_loss", "mean/f1"):
+        assert sweep_module._best(pd.DataFrame([trial.row, healthy]), SimpleNamespace(monitor=monitor)) == 0.1
+    with pytest.raises(UserError, match=r"diverged with each of them, from 1 on; try smaller ones"):
+        sweep_module._best(pd.DataFrame([trial.row]), SimpleNamespace(monitor="mean/f1"))
+
+
+def test_a_head_that_diverged_makes_the_validation_loss_no_number_and_one_without_labels_does_not(squares):
+    plan = load_plan(str(squares / "squares.task.yaml"))
+    manifest = prepare_data(plan, [squares]).manifest.of_split("val")
+    heads = list(plan.task.heads)
+    probabilities = {head: np.full((len(manifest), len(manifest.classes[head])), 0.5) for head in heads}
+    losses = {head: float("nan") if head == heads[0] else 0.5 for head in heads}
+    assert math.isnan(Validation(Scored(probabilities, losses), manifest, None).row(plan.task)["val_loss"])
+    blank = manifest.with_columns(**{heads[0]: MISSING})
+    assert Validation(Scored(probabilities, losses), blank, None).row(plan.task)["val_loss"] == 0.5 * (len(heads) - 1)
 
 
 def test_a_rate_that_diverges_spoils_no_other(cli, squares, tmp_path):

@@ -130,6 +130,9 @@ def test_a_resume_without_its_checkpoint_and_an_overwrite_with_a_mistake_lose_no
     assert train(cli, squares, run, "--epochs", 1).code == 0
     mistake = train(cli, squares, run, "--epochs", 1, "--overwrite", "--weights", "nothere.pth")
     assert mistake.code == 2
+    own = train(cli, squares, run, "--epochs", 1, "--overwrite", "--weights", run)
+    assert own.code == 2
+    assert f"--weights {run} lies in --out {run}, which --overwrite would empty" in own.err
     assert json.loads((run / "status.json").read_text())["state"] == "finished"
     status = json.loads((run / "status.json").read_text())
     (run / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import draw_square, draw_squares, stopped_after
 
+from attrcls.runs import batches
+from attrcls.runs.prepare import prepare_data
 from attrcls.runs.unlabelled import parted_workers
 from attrcls.task import load_plan
 from attrcls.tensors import load_tensors
@@ -199,3 +202,15 @@ def test_a_finished_run_is_not_taken_for_one_of_other_decisions_and_its_own_inpu
     inside = train(cli, blanks, out, *quick, "--overwrite", "--decisions", out / "d.csv")
     assert inside.code == 2 and f"--decisions {out / 'd.csv'} lies in --out {out}" in inside.err
     assert (out / "d.csv").exists() and (out / "model" / "weights.safetensors").exists()
+
+
+def test_features_are_kept_of_no_more_views_than_memory_holds_those_of_others_included(squares, monkeypatch):
+    plan = load_plan(str(squares / "squares.task.yaml"), changes={"trunk.freeze": True})
+    manifest = prepare_data(plan, [squares]).manifest
+    views = plan.task.trunk.frozen_views
+    monkeypatch.setattr(batches, "_MOST_VIEWS", len(manifest) * views)
+    assert batches.kept_views(plan, manifest) == views
+    few = manifest.take(np.arange(1))
+    assert batches.kept_views(plan, manifest, few) == 0
+    monkeypatch.setattr(batches, "_MOST_VIEWS", len(manifest) * views + 1 + views)
+    assert batches.kept_views(plan, manifest, few) == views

@@ -117,6 +117,34 @@ def test_a_fault_of_the_network_is_tried_again_and_one_that_stays_is_told(tmp_pa
         read_bytes(Url(f"{host}/a.txt"))
 
 
+def test_a_server_that_refuses_is_asked_once_and_its_signature_is_not_told(tmp_path):
+    asked = []
+    with served(tmp_path, lambda method, path: asked.append(path) or 403) as host:
+        with pytest.raises(FetchError, match="403") as caught:
+            read_bytes(Url(f"{host}/a.jpg?X-Signature=SECRET&more=SECRET"))
+        with pytest.raises(UserError, match="403") as of_table:
+            read_table(parse_location(f"{host}/list.csv?X-Signature=SECRET"))
+    assert len(asked) == 2
+    assert "SECRET" not in f"{caught.value} {of_table.value}"
+
+
+def test_a_picture_below_a_signed_folder_keeps_the_signature_behind_its_name():
+    folder = Url("https://host/a?sig=x&sv=1")
+    assert (folder / "b c.jpg").text == "https://host/a/b%20c.jpg?sig=x&sv=1"
+    assert (folder / "b.jpg").suffix == ".jpg"
+    assert (folder / "b.jpg").parent == Url("https://host/a")
+
+
+@pytest.mark.parametrize("text", ["file://[1].jpg", "file://images/a.jpg"])
+def test_a_file_url_of_another_machine_or_none_is_refused_and_costs_a_table_one_row(cli, trained_run, shared_squares, tmp_path, text):
+    with pytest.raises(UserError, match="three slashes"):
+        parse_location(text)
+    (tmp_path / "asked.csv").write_text(f"path\n{text}\nimages/{sorted((shared_squares / 'images').glob('*.jpg'))[0].name}\n")
+    found = cli("predict", trained_run, tmp_path / "asked.csv", "--image-root", shared_squares, "--csv", tmp_path / "out.csv")
+    assert found.code == 3, found.err
+    assert pd.read_csv(tmp_path / "out.csv")["status"].tolist() == ["missing", "ok"]
+
+
 def test_bytes_are_counted_as_they_come(tmp_path, monkeypatch):
     monkeypatch.setattr(remote, "MAX_BYTES", 3 << 20)
     monkeypatch.setattr(remote, "_CHUNK_BYTES", 1 << 16)
@@ -154,6 +182,7 @@ def test_predictions_of_pictures_elsewhere_are_those_of_the_same_pictures_here(c
         (["HOST/asked.csv", "--image-root", "HOST/nowhere"], ["/nowhere", "nothing is there"]),
         (["HOST/none.csv"], ["/none.csv", "no such file"]),
         (["HOST/"], ["a picture", "a table"]),
+        (["http://[bad/a.csv"], ["http://[bad/a.csv", "could not be fetched"]),
         (["http://127.0.0.1:9/asked.csv"], ["127.0.0.1:9", "could not be fetched"]),
         (["ftp://host/asked.csv"], ["ftp://", "s3://"]),
         (["HOST/asked.csv", "--image-root", "ftp://host/a"], ["ftp://", "s3://"]),

@@ -19,8 +19,14 @@ SCHEMES = {"file": None, "http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "g
 MAX_BYTES = 2 << 30  # a film or an archive named .jpg must not fill the memory
 # Before each further try at what a network may have lost.
 _WAIT_SECONDS = (0.2, 1.0)
+# What a web server will answer to a second try as well: a bad request, and pictures that are not for us or not there any more.
+_FOR_GOOD = (400, 401, 403, 410)
 _URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _CHUNK_BYTES = 1 << 20
+
+
+class AddressError(UserError):
+    """A text that begins as an address and is none."""
 
 
 class FetchError(Exception):
@@ -42,8 +48,9 @@ class Url:
         return re.sub(r"\?.*", "?…", shown) if self.is_http else shown
 
     def __truediv__(self, name: str) -> "Url":
-        # In a key of a bucket `#` and `%` mean themselves; in a URL of the web they would not.
-        return Url(f"{self.text.rstrip('/')}/{(quote(name) if self.is_http else name).lstrip('/')}")
+        # In a key of a bucket `#` and `%` mean themselves; in a URL of the web they would not. A signature of the folder stays at the end.
+        below = (quote(name) if self.is_http else name).lstrip("/")
+        return Url(f"{self.bare.rstrip('/')}/{below}{self.text.removeprefix(self.bare)}")
 
     @property
     def scheme(self) -> str:
@@ -56,14 +63,19 @@ class Url:
         return self.scheme in ("http", "https")
 
     @property
+    def bare(self) -> str:
+        """The text without a query or fragment."""
+        return re.split(r"[?#]", self.text, maxsplit=1)[0] if self.is_http else self.text
+
+    @property
     def suffix(self) -> str:
         """The file's ending, as a path's."""
-        return PurePosixPath(urlsplit(self.text).path if self.is_http else self.text).suffix
+        return PurePosixPath(self.bare.partition("://")[2].partition("/")[2]).suffix
 
     @property
     def parent(self) -> "Url":
         """The folder that it lies in."""
-        return Url((self.text.partition("?")[0] if self.is_http else self.text).rpartition("/")[0])
+        return Url(self.bare.rpartition("/")[0])
 
 
 Location: TypeAlias = Path | Url
@@ -73,6 +85,7 @@ def parse_location(text: str | Path) -> Location:
     """A path, or a URL where the text begins as one; `file://` is a path.
 
     Raises:
+        AddressError: a `file://` that names another machine, or none.
         UserError: a scheme that cannot be read, or whose package is not installed.
     """
     match = _URL.match(str(text))
@@ -83,7 +96,7 @@ def parse_location(text: str | Path) -> Location:
         known = ", ".join(f"{name}://" for name in SCHEMES)
         raise UserError(f"{text}: expected a path or a URL that begins with {known}; found {scheme}://")
     if scheme == "file":
-        return Path(url2pathname(unquote(urlsplit(str(text)).path)))
+        return _path_of(str(text))
     _filesystem(scheme)
     return Url(str(text))
 
@@ -115,7 +128,7 @@ def read_bytes(url: Url) -> bytes:
         except FetchError:
             raise
         except Exception as error:  # each store has exceptions of its own
-            if seconds is None:
+            if seconds is None or getattr(error, "status", None) in _FOR_GOOD:
                 raise FetchError(f"could not be fetched: {_reason(error)}") from None
             time.sleep(seconds)
     raise AssertionError("the last try returns or raises")
@@ -162,6 +175,19 @@ def _filesystem(scheme: str) -> Any:
         raise UserError(f"{scheme}:// needs the package {needed}, not installed here: pip install fsspec {needed}") from None
 
 
+def _path_of(text: str) -> Path:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        parts = None
+    if parts is None or parts.netloc not in ("", "localhost"):
+        raise AddressError(f"{text}: expected file:///… (three slashes, then the path from the root) or the path alone")
+    return Path(url2pathname(unquote(parts.path)))
+
+
 def _reason(error: Exception) -> str:
+    """An exception's first line, without the passwords and signatures of an address in it."""
     text = str(error).splitlines()
-    return text[0] if text and text[0] else type(error).__name__
+    if not text or not text[0]:
+        return type(error).__name__
+    return re.sub(r"(://[^\s'\"?]*)\?[^\s'\"]*", r"\1?…", re.sub(r"//[^/@\s]*@", "//…@", text[0]))

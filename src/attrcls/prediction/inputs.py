@@ -13,7 +13,7 @@ import pandas as pd
 from attrcls.card import BoxSpec
 from attrcls.data.cells import as_utf8, unescape_cell
 from attrcls.data.locations import Locations
-from attrcls.data.remote import Location, Url, check_reachable, is_url, parse_location
+from attrcls.data.remote import AddressError, Location, Url, check_reachable, is_url, parse_location
 from attrcls.data.tables import find_column, read_table
 from attrcls.errors import UserError
 
@@ -72,7 +72,7 @@ def read_input(
     bases = [image_root] if image_root else [source.parent] if isinstance(source, Url) else [source.parent, source.parent / "images"]
     paths = Locations(_look_up(cell, bases) for cell in table[column])
     if isinstance(image_root, Url):
-        below = (path for path in paths if isinstance(path, Url) and path.text.startswith(image_root.text))
+        below = (path for path in paths if isinstance(path, Url) and path.bare.startswith(image_root.bare))
         check_reachable(image_root, list(itertools.islice(below, PICTURES_TRIED)))
     return PredictInput(table, column, paths, _read_boxes(table, box, file=source) if box else None)
 
@@ -144,7 +144,10 @@ def _look_up(cell: str, bases: Sequence[Location]) -> Location:
     if not name or "\0" in name:
         return Path()
     if "://" in name and is_url(name):
-        return parse_location(name)
+        try:
+            return parse_location(name)
+        except AddressError:  # One row's trouble: no file has such a name.
+            return Path(name)
     if isinstance(bases[0], Url):
         return Path(name) if Path(name).is_absolute() else bases[0] / name
     # A table that attrcls wrote, an earlier prediction say, has an apostrophe before names that a spreadsheet would run.

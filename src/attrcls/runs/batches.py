@@ -77,12 +77,12 @@ def labelled_batches(
     return _labelled(manifest, loader, plan, task, balance)
 
 
-def kept_views(plan: Plan, manifest: Manifest) -> int:
-    """How many views of each picture a training keeps the features of; 0 where pictures go through the trunk each epoch."""
-    task = plan.task
-    if not task.trunk.freeze or task.own_recipes or len(manifest) * task.trunk.frozen_views > _MOST_VIEWS:
-        return 0
-    return task.trunk.frozen_views
+def kept_views(plan: Plan, train: Manifest, others: Manifest | None = None) -> int:
+    """How many views of each train row a training keeps the features of, one more of each of the `others` that it learns from without a
+    label; 0 where pictures go through the trunk each epoch."""
+    task, views = plan.task, plan.task.trunk.frozen_views
+    held = len(train) * views + (len(others) * (1 + views) if others else 0)
+    return 0 if not task.trunk.freeze or task.own_recipes or held > _MOST_VIEWS else views
 
 
 def frozen_batches(

@@ -14,7 +14,6 @@ from attrcls.data.manifest import Manifest
 from attrcls.data.unlabelled import UnlabelledBatches
 from attrcls.engine import Engine, advise_on_memory, in_float32, of_first, precision_of
 from attrcls.model.description import describe_model, jsonable, read_description
-from attrcls.runs.batches import kept_views
 from attrcls.runs.fitting import fit_answers
 from attrcls.runs.folder import RunFolder
 from attrcls.runs.prepare import Prepared, drawn_class_counts, most_frequent
@@ -78,7 +77,7 @@ class Silent:
 
 @dataclass
 class TrainRun:
-    """Everything that one training needs while it runs."""
+    """Everything that one training needs while it runs; `views` of each picture are kept as a frozen trunk's features, or none."""
 
     plan: Plan
     folder: RunFolder
@@ -93,6 +92,7 @@ class TrainRun:
     tracker: Tracker | None = None
     kept: Validation | None = None
     unlabelled: UnlabelledBatches | None = None
+    views: int = 0
 
     @property
     def val_manifest(self) -> Manifest:
@@ -121,7 +121,7 @@ def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
         f"the batch is {task.batch_size}: try --batch-size {max(1, task.batch_size // 2)} --accumulate 2 (the same effective batch), "
         "a smaller --set image.px=…, a smaller trunk, or --freeze; then run again with --overwrite"
     )
-    fabric = in_float32(run.fabric) if kept_views(run.plan, run.prepared.manifest.of_split("train")) else run.fabric
+    fabric = in_float32(run.fabric) if run.views else run.fabric
     with advise_on_memory(advice), advise_on_compiling():
         for step in fit(state, run.train, run.unlabelled, task=task, fabric=fabric):
             run.view.step(step)

@@ -137,11 +137,13 @@ def _config(plan: Plan, parts: Sequence[Prepared], *, decisions: str | Path | No
     carried = [decide_labels(part, Path(decisions), heads=list(plan.task.heads), limited=limit is not None) for part in parts] if decisions else []
     for number, part in enumerate([each.prepared for each in carried] or parts, start=1):
         try:
-            learning = set_apart(plan, part)[0].manifest
+            labelled, apart = set_apart(plan, part)
+            learning = labelled.manifest
             check_scarce(plan, learning)
             check_numbers(plan, learning)
             if plan.task.optimiser.sweep:
-                check_sweep(plan, views=kept_views(plan, learning.of_split("train")), val_rows=len(learning.of_split("val")))
+                views = kept_views(plan, learning.of_split("train"), apart.manifest if apart else None)
+                check_sweep(plan, views=views, val_rows=len(learning.of_split("val")))
         except UserError as error:
             raise UserError(f"--folds {len(parts)}: without fold {number}, {error}") from error
     whole = parts[0].manifest.with_columns(split=_fold_table(plan, parts)["fold"])

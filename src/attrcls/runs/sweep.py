@@ -5,10 +5,12 @@ would in a training of its own (but for dropout's random numbers), while batches
 """
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from torch import nn
 
@@ -128,6 +130,10 @@ class _Trial:
     def end_epoch(self, row: dict[str, Any], task: Task) -> None:
         if self._stopped:
             return
+        if not math.isfinite(row["val_loss"]):
+            # It diverged, as the training itself would, whatever it had come to before.
+            self.row, self._stopped = row, True
+            return
         better = is_better(task.monitor, row[task.monitor], self._best_score)
         if better:
             self._best_epoch, self._best_score = row["epoch"], row[task.monitor]
@@ -168,7 +174,9 @@ def _scores(scored: Scored, place: int, manifest: Manifest, plan: Plan) -> dict[
 
 def _best(table: pd.DataFrame, task: Task) -> float:
     """The rate of the best score; of several, that of the smallest loss."""
-    known = table[table[task.monitor].notna()]
+    known = table[table[task.monitor].notna() & np.isfinite(table["val_loss"])]
+    if known.empty and table[task.monitor].notna().any():
+        raise UserError(f"a sweep of learning rates: training diverged with each of them, from {table['lr'].min():g} on; try smaller ones")
     if known.empty:
         raise UserError(f"a sweep of learning rates chooses by {task.monitor}, which no rate gave: no validation row has such a label")
     return float(known.sort_values([task.monitor, "val_loss"], ascending=[smaller_is_better(task.monitor), True], kind="stable")["lr"].iloc[0])

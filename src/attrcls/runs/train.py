@@ -94,8 +94,9 @@ def run_train(
             prepared = decided.prepared
         everything = prepared.manifest
         if overwrite:
-            refuse_inputs_inside(folder.path, {"--decisions": decisions, "--data": prepared.roots.values()})
+            refuse_inputs_inside(folder.path, {"--decisions": decisions, "--weights": plan.task.trunk.weights, "--data": prepared.roots.values()})
         prepared, apart = set_apart(plan, prepared)
+        views = kept_views(plan, prepared.manifest.of_split("train"), apart.manifest if apart else None)
         check_scarce(plan, prepared.manifest)
         check_numbers(plan, prepared.manifest)
         # A resumed run's weights come from its checkpoint: the file that gave the first ones may be gone.
@@ -103,16 +104,15 @@ def run_train(
         if resume and not resumes and folder.read_status().get("epochs_done", 0):
             raise UserError(f"--resume: {folder.last_checkpoint} is missing, though epochs were done; train anew with --overwrite")
         if plan.task.optimiser.sweep:
-            check_sweep(plan, views=kept_views(plan, prepared.manifest.of_split("train")), val_rows=len(prepared.manifest.of_split("val")))
+            check_sweep(plan, views=views, val_rows=len(prepared.manifest.of_split("val")))
         with one_first(fabric):
             state, loaded = _build_state(plan, prepared, fabric, weights="none" if resumes else plan.task.trunk.weights)
         balance = balance_train(plan, prepared.manifest)
         config = _resolved_config(plan, everything, fabric, weights_loaded=loaded, limit=limit, decisions=decided)
         if isinstance(pixels, DeviceCache):
-            # Unlike a folder it changes what augmentation draws.
-            config["run"]["cache"] = "device"
-        facts = _facts(plan, prepared, fabric)
-        facts |= {"decisions": decided.summary if decided else None, "unlabelled_rows": apart.counts if apart else None}
+            config["run"]["cache"] = "device"  # Unlike a folder it changes what augmentation draws.
+        told = {"decisions": decided.summary if decided else None, "unlabelled_rows": apart.counts if apart else None}
+        facts = _facts(plan, prepared, fabric) | told
         if resumes:
             check_same_run(folder, config)
             load_checkpoint(state, folder.last_checkpoint)
@@ -120,9 +120,10 @@ def run_train(
             loaded = f"resumed after epoch {state.epoch}"
         view = view if view and first else Silent()
         workers = default_workers(batch_bytes(plan.task)) if workers is None else workers
+        reading: dict[str, Any] = {"views": views, "workers": workers, "cache": pixels, "view": view}
         with one_first(fabric):
-            train, val = _build_batches(plan, prepared, balance, state.network, fabric, workers=workers, cache=pixels, view=view, apart=apart)
-            unlabelled = unlabelled_batches(apart, plan, prepared, state.network, fabric, workers=workers, cache=pixels, view=view)
+            train, val = _build_batches(plan, prepared, balance, state.network, fabric, apart=apart, **reading)
+            unlabelled = unlabelled_batches(apart, plan, prepared, state.network, fabric, **reading)
         sweep = None
         if plan.task.optimiser.sweep and val:
             rows = prepared.manifest.of_split("val")
@@ -143,11 +144,11 @@ def run_train(
             folder.write_lines("skipped.txt", "".join(f"{problem}\n" for problem in skipped))
         if folder.writes:
             remember_places(config["run"]["manifest"], prepared.roots)
-        if compiled and kept_views(plan, prepared.manifest.of_split("train")):
+        if compiled and views:
             prepared.warnings.append("--compile: features of the frozen trunk are kept, and nothing is left to compile")
         elif compiled:
             compile_trunk(state.network)
-        run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view, pixels, unlabelled=unlabelled)
+        run = TrainRun(plan, folder, prepared, fabric, state, train, val, facts, view, pixels, unlabelled=unlabelled, views=views)
         _train_to_the_end(run, told=_told(run, loaded, balance, sweep, apart), config=config, wandb_project=wandb_project, wandb_system=wandb_system)
         return folder.path
 
@@ -209,13 +210,14 @@ def _build_batches(
     network: Network,
     fabric: Engine,
     *,
+    apart: UnlabelledRows | None,
+    views: int,
     workers: int,
     cache: PixelCache | DeviceCache | None,
     view: TrainView,
-    apart: UnlabelledRows | None,
 ) -> tuple[LabelledBatches, LabelledBatches | None]:
     task, train, val = plan.task, prepared.manifest.of_split("train"), prepared.manifest.of_split("val")
-    if views := kept_views(plan, train):
+    if views:
         kept = partial(
             frozen_batches, plan=plan, task=task, network=network, fabric=fabric, workers=workers, on_pictures=view.pictures,
             warn=prepared.warnings.append,
@@ -271,7 +273,6 @@ def _told(run: TrainRun, loaded: str, balance: TrainBalance | None, sweep: Sweep
     plan, manifest = run.plan, run.prepared.manifest
     where = f"bundled {plan.found.name}" if plan.found.bundled else str(plan.found.path)
     groups = manifest.frame["group"].nunique() - int((manifest.frame["group"] == "").any())
-    kept = kept_views(plan, manifest.of_split("train"))
     rows = f"{run.facts['train_rows']:,} train, {run.facts['val_rows']:,} validation"
     return {
         "task": f"{where}: {plan.task.title or plan.task.name}",
@@ -283,18 +284,17 @@ def _told(run: TrainRun, loaded: str, balance: TrainBalance | None, sweep: Sweep
         **({"balance": balance.told()} if balance else {}),
         **told_scarce(plan, manifest),
         **told_numbers(plan, manifest),
-        "trunk": f"{plan.task.trunk.name}, {plan.task.image.px} px; {loaded}{_frozen(plan, manifest)}",
+        "trunk": f"{plan.task.trunk.name}, {plan.task.image.px} px; {loaded}{_frozen(run)}",
         **({"labels": f"cleaned, {run.facts['decisions']}"} if run.facts["decisions"] else {}),
         **({"others": apart.told(plan.task)} if apart else {}),
         **({"rate": sweep.told(plan.task.monitor)} if sweep else {}),
-        **({"cache": "not used: a frozen trunk's features are kept" if kept else run.cache.told()} if run.cache else {}),
+        **({"cache": "not used: a frozen trunk's features are kept" if run.views else run.cache.told()} if run.cache else {}),
         "device": f"{run.facts['device']}, {run.facts['precision']}",
         "run": str(run.folder.path),
     }
 
 
-def _frozen(plan: Plan, manifest: Manifest) -> str:
-    if not plan.task.trunk.freeze:
+def _frozen(run: TrainRun) -> str:
+    if not run.plan.task.trunk.freeze:
         return ""
-    views = kept_views(plan, manifest.of_split("train"))
-    return f"; frozen, features of {views} views of each picture kept" if views else "; frozen, pictures augmented anew each epoch"
+    return f"; frozen, features of {run.views} views of each picture kept" if run.views else "; frozen, pictures augmented anew each epoch"

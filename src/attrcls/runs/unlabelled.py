@@ -21,7 +21,6 @@ from attrcls.features.cache import default_cache
 from attrcls.features.extract import Progress, view_features
 from attrcls.model.losses import PRIOR_LOSSES
 from attrcls.model.network import Network
-from attrcls.runs.batches import kept_views
 from attrcls.runs.epochs import TrainView
 from attrcls.runs.prepare import Prepared
 from attrcls.sections import UnlabelledSpec
@@ -121,13 +120,14 @@ def unlabelled_batches(
     network: Network,
     fabric: Engine,
     *,
+    views: int,
     workers: int,
     cache: PixelCache | DeviceCache | None,
     view: TrainView,
 ) -> UnlabelledBatches | None:
     """Batches of both views; None where there are no such `rows` to learn from.
 
-    Where a frozen trunk's features are kept, of the picture as it is, and of as many strong views as there are of labelled ones.
+    Where a frozen trunk's features of `views` views of labelled pictures are kept, of the picture as it is, and of as many strong views.
     Raises:
         UserError: a recipe cannot be done on the device where pictures are kept, or they do not fit there.
     """
@@ -135,7 +135,7 @@ def unlabelled_batches(
         return None
     task, spec, manifest = plan.task, rows.spec, rows.manifest
     source: DrawSource
-    if views := kept_views(plan, prepared.manifest.of_split("train")):
+    if views:
         features = view_features(
             network, manifest, task.image, spec.strong, views=1 + views, fabric=fabric, workers=workers, cache=default_cache(),
             on_start=view.pictures, warn=prepared.warnings.append,

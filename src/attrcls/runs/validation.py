@@ -32,10 +32,11 @@ class Validation:
     def row(self, task: Task) -> dict[str, float]:
         """Losses and scores under the names of `metrics.csv`."""
         losses = {f"{head}/val_loss": value for head, value in self.scored.losses.items()}
-        weighted = [value * task.heads[head].weight for head, value in self.scored.losses.items() if value == value]
-        total = sum(weighted) if weighted else float("nan")
         classes = {head: len(self.manifest.classes[head]) for head in task.heads}
         targets = {name: self.manifest.targets(name) for name in self.manifest.classes}
+        # A head that diverged stays in the sum, and makes it no number.
+        labelled = [head for head in self.scored.losses if (targets[head] != MISSING).any()]
+        total = sum(self.scored.losses[head] * task.heads[head].weight for head in labelled) if labelled else float("nan")
         return {
             "val_loss": total,
             **losses,
