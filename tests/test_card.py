@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from attrcls.card import AttributeSpec, Card, load_card
@@ -34,6 +36,18 @@ def test_class_names_that_cuts_would_put_elsewhere_are_refused_and_others_may_be
 def test_names_ids_mapped_values_and_other_case_are_all_understood():
     spec = AttributeSpec(classes=["male", "female"], values={"M": "male", "여": "female"}, missing=["", "?"])
     assert [spec.index_of(cell) for cell in ("male", "1", "M", "여", "FEMALE", " male ", "0", "1.0", "?", "")] == [0, 1, 0, 1, 1, 0, 0, 1, -1, -1]
+
+
+def test_a_number_means_what_values_and_missing_say_of_it_however_it_is_written():
+    # As pandas writes 0 and 1 in a column with a gap: not an id, which would swap the two.
+    swapped = AttributeSpec(classes=["female", "male"], values={"0": "male", "1": "female"}, missing=["", "-1"])
+    assert [swapped.index_of(cell) for cell in ("0", "0.0", "1.0", "-1.0", "")] == [1, 1, 0, MISSING, MISSING]
+    cut = AttributeSpec(classes=["young", "old"], cuts=[30], missing=["", "-1"], values={"99": "young"})
+    assert [cut.index_of(cell) for cell in ("-1.0", "99.0", "40.0")] == [MISSING, 0, 1]
+    assert [math.isnan(cut.number_of(cell)) for cell in ("-1.0", "99.0", "40.0")] == [True, True, False]
+    # Where they say different things of one number, only their own spellings count.
+    apart = AttributeSpec(classes=["a", "b"], values={"1": "a", "1.0": "b"})
+    assert [apart.index_of(cell) for cell in ("1", "1.0")] == [0, 1]
 
 
 def test_an_unknown_cell_is_refused_with_the_nearest_class():

@@ -17,8 +17,8 @@ from attrcls.spec import Found, Spec, find_spec, parse_spec, read_yaml, suggest
 from attrcls.types import MISSING
 
 SplitName = Literal["train", "val", "test"]
-# Columns that the manifest and the prediction table use themselves.
-RESERVED_NAMES = frozenset({"card", "row_id", "path", "group", "split", "status", "error", "xmin", "ymin", "xmax", "ymax", "image"})
+# Columns that the manifest, the prediction table and the scores use themselves.
+RESERVED_NAMES = frozenset({"card", "row_id", "path", "group", "split", "status", "error", "xmin", "ymin", "xmax", "ymax", "image", "mean"})
 
 
 class TableSpec(Spec):
@@ -89,6 +89,9 @@ class AttributeSpec(Spec):
         if cell in self.classes:
             return self.classes.index(cell)
         number = _number(cell)
+        meant = self._meaning_of(number)
+        if meant is not None:
+            return meant
         if self.cuts:
             if number is None or not math.isfinite(number):
                 raise ValueError(f"expected a number to be cut at {', '.join(f'{cut:g}' for cut in self.cuts)}, found {raw!r}")
@@ -108,10 +111,18 @@ class AttributeSpec(Spec):
         """The number of a raw cell that is cut into classes; NaN where it is none, or stands for a class by itself."""
         cell = raw.strip()
         number = None if not self.cuts or cell in {*self.missing, *self.values, *self.classes} else _number(cell)
-        return math.nan if number is None else number
+        return math.nan if number is None or self._meaning_of(number) is not None else number
+
+    def _meaning_of(self, number: float | None) -> int | None:
+        """What `missing` and `values` say of a number that is written otherwise there: pandas makes a column of 0 and 1 with a gap in it 0.0
+        and 1.0. None where they say nothing, or different things."""
+        if number is None:
+            return None
+        meanings = {MISSING for raw in self.missing if _number(raw) == number}
+        meanings |= {self.classes.index(name) for raw, name in self.values.items() if _number(raw) == number}
+        return meanings.pop() if len(meanings) == 1 else None
 
     def _number_named(self, number: float | None) -> int | None:
-        # pandas writes a column of 0 and 1 with a gap in it as 0.0 and 1.0.
         named = [index for index, name in enumerate(self.classes) if number is not None and _number(name) == number]
         return named[0] if len(named) == 1 else None
 

@@ -1,9 +1,7 @@
 """Scores of a labelled set with 95 % intervals, bootstrapped over groups: people, not their pictures, are the sample."""
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +30,6 @@ def score_with_intervals(
     targets: Mapping[str, IntArray],
     groups: npt.ArrayLike,
     *,
-    classes: Mapping[str, int],
     combiner: Combiner | None,
     ordinal: Collection[str] = (),
     rounds: int = ROUNDS,
@@ -43,19 +40,19 @@ def score_with_intervals(
     `predicted` and `targets` hold class indices `(rows,)` per head, `MISSING` where there is no label; `groups`
     `(rows,)` are drawn with replacement, whole (Efron & Tibshirani 1993, chapter 13; the cluster bootstrap).
     """
-    scores = score_all(predicted, targets, classes=classes, combiner=combiner, ordinal=ordinal)
-    columns = {head: (predicted[head], targets[head], classes[head]) for head in predicted}
+    scores = score_all(predicted, targets, combiner=combiner, ordinal=ordinal)
+    columns = {head: (predicted[head], targets[head]) for head in predicted}
     if combiner and all(attribute in predicted for attribute in combiner.order):
-        columns[combiner.name] = (combiner.encode(predicted), combiner.encode(targets), combiner.size)
+        columns[combiner.name] = (combiner.encode(predicted), combiner.encode(targets))
     codes = pd.factorize(np.asarray(groups))[0]
     generator = np.random.default_rng(seed)
     count = int(codes.max()) + 1 if len(codes) else 0
     # Counted once: a round then costs as much as there are groups, however many rows they have.
-    counted = {name: _count_by_group(*column, codes, groups=count) for name, column in columns.items()}
+    counted = {name: _Counted.by_group(*column, codes, groups=count) for name, column in columns.items()}
     draws: dict[str, list[float]] = {name: [] for name in scores}
     for _ in range(rounds if count else 0):
         weights = np.bincount(generator.integers(count, size=count), minlength=count)
-        drawn = {name: _scores_of(weights @ counts) for name, counts in counted.items()}
+        drawn = {name: each.scores(weights) for name, each in counted.items()}
         for name, values in draws.items():
             head, _, metric = name.rpartition("/")
             of_heads = [drawn[each][metric] for each in predicted] if head == "mean" else [drawn[head][metric]]
@@ -64,30 +61,45 @@ def score_with_intervals(
     return {name: Interval(value, *_percentiles(draws[name])) for name, value in scores.items()}
 
 
-def _count_by_group(predicted: IntArray, targets: IntArray, classes: int, codes: IntArray, *, groups: int) -> csr_array:
-    """Each group's confusion matrix as a row, `(groups, classes * classes)`: rows that have a label, by target, then prediction."""
-    labelled = targets != MISSING
-    cells = targets[labelled] * classes + predicted[labelled]
-    return csr_array((np.ones(len(cells)), (codes[labelled], cells)), shape=(groups, classes * classes))
+@dataclass(frozen=True)
+class _Counted:
+    """How many labelled rows of each group `(groups, pairs)` are which pair of a given class and an answer, of the pairs that occur.
 
+    `given` and `said` `(pairs,)` number the classes that occur, so that a code of many classes takes no more than its rows do; `apart`
+    `(pairs,)` is by how many classes an answer is wrong.
+    """
 
-def _scores_of(cells: npt.NDArray[np.float64]) -> dict[str, float]:
-    if not cells.any():
-        return dict.fromkeys(("top1", "precision", "recall", "f1", "mae"), float("nan"))
-    classes = math.isqrt(len(cells))
-    matrix = cells.reshape(classes, classes)
-    right, given, said = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    occurs = given + said > 0
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratios = {"precision": right / said, "recall": right / given, "f1": 2 * right / (given + said)}
-    macro = {name: float(np.nan_to_num(values[occurs]).mean()) for name, values in ratios.items()}
-    return {"top1": float(right.sum() / matrix.sum()), **macro, "mae": float(cells @ _distances(classes) / matrix.sum())}
+    counts: csr_array
+    given: IntArray
+    said: IntArray
+    apart: IntArray
+    classes: int
 
+    @classmethod
+    def by_group(cls, predicted: IntArray, targets: IntArray, codes: IntArray, *, groups: int) -> "_Counted":
+        labelled = targets != MISSING
+        rows = np.stack([targets[labelled], predicted[labelled]], axis=1)
+        pairs, places = np.unique(rows, axis=0, return_inverse=True)
+        counts = csr_array((np.ones(len(rows)), (codes[labelled], places.reshape(-1))), shape=(groups, len(pairs)))
+        occurring, compact = np.unique(pairs, return_inverse=True)
+        given, said = compact.reshape(pairs.shape).T
+        return cls(counts, given, said, np.abs(pairs[:, 0] - pairs[:, 1]), len(occurring))
 
-@cache
-def _distances(classes: int) -> npt.NDArray[np.int64]:
-    """By how many classes each cell of a confusion matrix is wrong, `(classes * classes,)`: asked for in every round."""
-    return np.abs(np.subtract.outer(np.arange(classes), np.arange(classes))).ravel()
+    def scores(self, weights: npt.NDArray[np.int64]) -> dict[str, float]:
+        """The scores of a draw in which each group counts `weights` `(groups,)` times; NaN where none of its rows has a label."""
+        cells = weights @ self.counts
+        total = cells.sum()
+        if not total:
+            return dict.fromkeys(("top1", "precision", "recall", "f1", "mae"), float("nan"))
+        hit = self.given == self.said
+        right = np.bincount(self.given[hit], cells[hit], minlength=self.classes)
+        given = np.bincount(self.given, cells, minlength=self.classes)
+        said = np.bincount(self.said, cells, minlength=self.classes)
+        occurs = given + said > 0
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratios = {"precision": right / said, "recall": right / given, "f1": 2 * right / (given + said)}
+        macro = {name: float(np.nan_to_num(values[occurs]).mean()) for name, values in ratios.items()}
+        return {"top1": float(right.sum() / total), **macro, "mae": float(cells @ self.apart / total)}
 
 
 def _percentiles(values: list[float]) -> tuple[float, float]:

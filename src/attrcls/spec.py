@@ -47,7 +47,7 @@ def find_spec(kind: SpecKind, argument: str, *, relative_to: Path | None = None)
     Raises:
         UserError: neither exists; the message names the nearest bundled name.
     """
-    path = (relative_to or Path()) / Path(argument).expanduser()
+    path = (relative_to or Path()) / os.path.expanduser(argument)
     # os.path, unlike Path, finds a name that is too long simply absent.
     if os.path.isfile(path):
         # labels.card.yaml and labels.task.yaml, as `card init` calls them, are both about labels.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 
@@ -380,6 +381,23 @@ def test_evaluate_tells_calibration_and_risk_and_counts_what_abstained_as_unansw
     kept = frame[frame["code"] != ""]
     right = (kept["colour"] == kept["colour_input"]) & (kept["size"] == kept["Size"])
     assert some["scores"]["code/top1"][0] == pytest.approx(right.mean(), abs=1e-6)
+
+
+def test_evaluate_tells_what_was_fitted_on_the_rows_it_scores_and_which_heads_answered_nothing(cli, trained_run, shared_squares, tmp_path):
+    shift = {"asked": "offsets", "used": "offsets", "offsets": {"colour": [0.0, 0.0, 0.0], "size": [0.0, 0.0]}, "reason": "offsets 0.402, argmax 0.3"}
+    run = described(trained_run, tmp_path / "offsets", decode=shift)
+    for name in ("config.yaml", "splits.csv", "status.json"):
+        shutil.copyfile(trained_run / name, run / name)
+    result = cli("evaluate", run, shared_squares, "--workers", 0)
+    assert result.code == 0, result.err
+    assert "decode: offsets was fitted on these rows, so that scores flatter (offsets 0.402, argmax 0.3)" in " ".join(result.err.split())
+    _, table = predict(cli, trained_run, shared_squares, tmp_path / "all.csv")
+    most = table[["colour_confidence", "size_confidence"]].max()
+    second = most.idxmax().removesuffix("_confidence")
+    result = cli("evaluate", trained_run, shared_squares / "labels.csv", "--workers", 0, "--abstain", most.min() + 1e-4)
+    assert result.code == 0, result.err
+    assert "unanswered" in result.out and "no labels" not in result.out
+    assert re.search(rf"mean of .*\b{second}\b", " ".join(result.out.split())) and "mean of heads" not in result.out
 
 
 def test_evaluate_refuses_the_same_rules_as_predict(cli, trained_run, shared_squares):

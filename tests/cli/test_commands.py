@@ -1,6 +1,7 @@
 """The other commands through the real command line."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import draw_squares
+
+from attrcls.card import load_card
 
 COMMANDS = [
     "demo",
@@ -128,6 +131,34 @@ def test_a_column_or_file_whose_name_goes_on_in_another_line_adds_no_key_to_the_
     drafted = yaml.safe_load(draft_card(tmp_path / "a\nkey: file.csv"))
     assert set(drafted) == {"title", "root", "tables", "images", "group", "attributes", "licence"}
     assert drafted["group"] == "person\n"
+
+
+def test_a_drafted_card_keeps_given_splits_exact_thirds_and_names_that_yaml_reads_otherwise(cli, tmp_path):
+    rows = 60
+    table = pd.DataFrame({
+        "file": [f"{row}.jpg" for row in range(rows)], "split": (["train"] * 3 + ["Validation", "dev"]) * 12, "on": [row % 2 for row in range(rows)],
+        "date": [20240101 + row % 30 for row in range(rows)], "quality": [row % 30 / 29 for row in range(rows)],
+    })  # fmt: skip
+    table.to_csv(tmp_path / "t.csv", index=False)
+    result = cli("card", "init", tmp_path / "t.csv")
+    assert result.code == 0, result.err
+    card, _ = load_card(str(tmp_path / "t.card.yaml"))
+    assert card.split.values == {"Validation": "val", "dev": "val"}
+    assert set(card.attributes) == {"on", "date", "quality"}
+    assert card.attributes["date"].cuts == [20240111, 20240120]
+    low, high = card.attributes["quality"].cuts
+    assert 0 < low < high < 1
+    assert yaml.safe_load((tmp_path / "t.task.yaml").read_text())["heads"] == ["on", "date", "quality"]
+
+
+def test_an_unknown_users_home_is_no_such_file_and_a_poor_terminal_no_end(squares):
+    unknown = subprocess.run([sys.executable, "-m", "attrcls", "data", "~nosuchuser/x.yaml"], capture_output=True, text=True, check=False)
+    assert unknown.returncode == 2
+    assert "~nosuchuser/x.yaml" in unknown.stderr and "Traceback" not in unknown.stderr
+    arguments = [sys.executable, "-m", "attrcls", "data", str(squares / "squares.task.yaml")]
+    poor = subprocess.run(arguments, capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert poor.returncode == 0, poor.stderr
+    assert b"\\u2588" in poor.stdout
 
 
 def test_a_table_without_pictures_or_labels_drafts_no_card(cli, tmp_path):

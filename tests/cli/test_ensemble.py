@@ -133,6 +133,18 @@ def test_runs_that_cannot_be_compared_are_refused(cli, runs, tmp_path):
     assert "does not fit its model" in refused(*runs[:2], *out)
 
 
+@pytest.mark.parametrize("monitor", ["size/f1", "size/val_loss", "code/f1"])
+def test_a_score_that_no_validation_row_has_labels_for_chooses_nothing(cli, runs, tmp_path, monitor):
+    for run in runs:
+        table = pd.read_csv(run / "validation.csv", dtype=str, keep_default_na=False)
+        table.assign(size_given="").to_csv(run / "validation.csv", index=False)
+    result = cli("ensemble", *runs, "--out", tmp_path / "e", "--monitor", monitor)
+    assert result.code == 2
+    assert f"{monitor}: no validation row has the labels for it" in result.err and "colour/f1" in result.err
+    assert not (tmp_path / "e" / "status.json").exists()
+    assert cli("ensemble", *runs, "--out", tmp_path / "e", "--monitor", "val_loss").code == 0
+
+
 def test_an_ensemble_is_not_replaced_unless_asked(cli, runs, tmp_path):
     assert cli("ensemble", *runs, "--out", tmp_path / "e").code == 0
     assert "--overwrite" in cli("ensemble", *runs, "--out", tmp_path / "e").err

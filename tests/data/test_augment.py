@@ -93,6 +93,22 @@ def test_a_recipe_that_does_not_exist_or_fit_is_refused(recipe, expected):
         Augmenter(recipe, px=64)
 
 
+@pytest.mark.parametrize(
+    ("transform", "expected"),
+    [
+        ({"name": "RandomCrop", "height": 224, "width": 224}, r"my\.augment: .*80x80, as image\.px 64 gives"),
+        ({"name": "RandomCrop", "height": 82, "width": 82, "p": 0.01}, "80x80"),
+        ({"name": "ImageOnlyTransform"}, "NotImplementedError"),
+        ({"name": "RandomCropNearBBox"}, "80x80"),
+    ],
+)
+def test_a_transform_that_cannot_be_done_on_the_pictures_is_refused_by_the_recipes_name(transform, expected):
+    with pytest.raises(UserError, match=expected):
+        Augmenter([transform], px=64, where="my.augment")
+    with pytest.raises(UserError, match="72x72"):
+        Augmenter([{"name": "RandomCrop", "height": 76, "width": 76}], px=64, from_px=72)
+
+
 def test_importing_albumentations_asks_the_network_for_nothing():
     code = (
         "import socket\n"

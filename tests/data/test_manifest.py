@@ -58,6 +58,25 @@ def test_blanks_around_a_groups_name_make_no_other_group_and_a_blank_split_is_wh
     assert frame["split"].tolist() == ["train", "test", "train"]
 
 
+def test_a_group_of_whole_numbers_is_the_same_where_a_gap_made_them_decimals(tmp_path):
+    card = make_card(group="who", tables=[{"file": "t.csv", "split": "train"}, {"file": "u.csv", "split": "test"}])
+    write_pack(tmp_path, "file,kind,age,who\na.jpg,cat,3,7\nb.jpg,1,30,12\n")
+    (tmp_path / "u.csv").write_text("file,kind,age,who\nc.jpg,cat,3,7.0\nd.jpg,dog,3,\n")
+    with pytest.raises(ProblemsError, match="group '7' has rows in"):
+        build_manifest({"pack": card}, {"pack": tmp_path})
+    # Other names stay as they are, a number with zeros in front or a version too.
+    (tmp_path / "u.csv").write_text("file,kind,age,who\nc.jpg,cat,3,7.0\nd.jpg,dog,3,v2.0\n")
+    write_pack(tmp_path, "file,kind,age,who\na.jpg,cat,3,007\nb.jpg,1,30,12\n")
+    assert build_manifest({"pack": card}, {"pack": tmp_path})[0].frame["group"].tolist() == ["pack:007", "pack:12", "pack:7.0", "pack:v2.0"]
+
+
+def test_attributes_may_be_called_number_and_table(tmp_path):
+    card = make_card(attributes={"number": {"classes": ["a", "b"]}, "table": {"classes": ["no", "yes"]}})
+    write_pack(tmp_path, "file,number,table\na.jpg,a,yes\nb.jpg,b,no\n")
+    manifest, _ = build_manifest({"pack": card}, {"pack": tmp_path})
+    assert [manifest.targets(name).tolist() for name in ("number", "table")] == [[0, 1], [1, 0]]
+
+
 def test_a_number_is_kept_beside_its_class_until_the_label_is_another(tmp_path):
     card = make_card(attributes={"age": {"classes": ["young", "old"], "cuts": [10], "values": {"7": "old"}, "missing": ["", "-1"]}})
     write_pack(tmp_path, "file,age\na.jpg,9.5\nb.jpg,10\nc.jpg,-1\nd.jpg,old\ne.jpg,7\nf.jpg,3\n", pictures=tuple(f"{name}.jpg" for name in "abcdef"))

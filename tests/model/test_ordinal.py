@@ -144,6 +144,6 @@ def test_an_ordinal_head_has_an_output_less_than_classes_but_for_the_soft_one_an
 
 def test_the_mean_absolute_error_counts_classes_and_leaves_out_missing_labels():
     predicted, given = torch.tensor([0, 2, 1, 3]).numpy(), torch.tensor([2, 2, -1, 0]).numpy()
-    assert score_head(predicted, given, classes=4, ordinal=True)["mae"] == pytest.approx(5 / 3)
-    assert "mae" not in score_head(predicted, given, classes=4)
-    assert math.isnan(score_head(predicted, given * 0 - 1, classes=4, ordinal=True)["mae"])
+    assert score_head(predicted, given, ordinal=True)["mae"] == pytest.approx(5 / 3)
+    assert "mae" not in score_head(predicted, given)
+    assert math.isnan(score_head(predicted, given * 0 - 1, ordinal=True)["mae"])

@@ -33,6 +33,13 @@ def test_the_card_lies_beside_the_model_with_front_matter_that_is_yaml(make_run)
     assert body.startswith("# Toy task\n")
 
 
+def test_a_card_of_one_head_has_no_empty_table_of_slices(make_run):
+    rows = [{"x": (name, "a", 0.9)} for name in "aabb"]
+    card = card_of(make_run(heads={"x": ["a", "b"]}, rows=rows, combine=None, columns={"group": ["toy:a", "toy:a", "toy:b", "toy:b"]}))
+    assert "There is one attribute only" in card
+    assert "| head | slice |" not in card
+
+
 def test_the_card_tells_data_licence_use_and_known_faults(make_run):
     card = card_of(make_run())
     assert "- licence: CC0" in card

@@ -1,14 +1,16 @@
 """The page as a whole: one file that needs nothing else, and stays itself whatever things are called."""
 
+import json
 import os
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
-from attrcls.report import write_report
+from attrcls.report import write_model_card, write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 HOSTILE = '<script>alert("1")</script>\'&'
@@ -159,6 +161,54 @@ def test_pictures_that_moved_are_found_where_the_caller_says(make_run, tmp_path)
 def test_a_page_comes_out_of_a_poor_run_too(make_run, changes):
     page = outline(write_report(make_run(**changes)))
     assert "nan" not in " ".join(page.text).split()
+
+
+@pytest.mark.parametrize(
+    ("keep", "epochs", "best", "lr", "said"),
+    [
+        ("best", 3, 3, None, "The epoch was chosen on these same rows"),
+        ("best", 1, 1, None, None),
+        ("last", 3, 2, None, None),
+        ("last", 3, 2, 0.01, "The learning rate was chosen on these same rows"),
+        ("best", 3, 2, 0.01, "The epoch and the learning rate were chosen on these same rows"),
+        ("best", 0, None, None, None),
+    ],
+)
+def test_page_and_card_say_what_the_validation_rows_chose_and_nothing_else(make_run, keep, epochs, best, lr, said):
+    run = make_run(val_loss=[1.0] * epochs, train_loss=[1.0] * epochs, status={"best_epoch": best})
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["task"]["keep"] = keep
+    config["run"]["lr"] = lr
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    for text in (text_of(write_report(run)), write_model_card(run).read_text()):
+        assert said in text if said else "chosen on these same rows" not in text
+
+
+def test_scores_are_told_apart_from_predictions_that_another_decoder_decides(make_run):
+    run = make_run(
+        rows=[{"mask": ("wear", "wear", 0.9), "gender": ("male", "male", 0.9)}, {"mask": ("normal", "wear", 0.6), "gender": ("", "male", 0.9)}]
+    )
+    before = text_of(write_report(run))
+    assert "mask: normal never predicted" in before and "decided by" not in before
+    model = json.loads((run / "model" / "model.json").read_text())
+    model["decode"] = {"asked": "offsets", "used": "offsets", "reason": "macro-F1: offsets 0.402, argmax 0.278", "offsets": {}}
+    (run / "model" / "model.json").write_text(json.dumps(model))
+    for text in (text_of(write_report(run)), write_model_card(run).read_text()):
+        assert "Predictions are decided by offsets instead: macro-F1: offsets 0.402, argmax 0.278." in text
+        assert "never predicted" not in text
+
+
+def test_a_matrix_of_very_many_classes_is_not_drawn_and_its_confusions_are_listed(make_run):
+    names = [f"c{place}" for place in range(200)]
+    rows = [{"x": (names[place], names[place * 7 % 200], 0.5)} for place in range(200)]
+    text = text_of(write_report(make_run(heads={"x": names}, rows=rows, combine=None)))
+    assert "A matrix of 200 classes is too large to read" in text
+    assert "Most common confusions" in text
+
+
+def test_groups_without_a_mistake_are_not_called_the_worst(make_run):
+    rows = [{"mask": ("wear", "wear", 0.9), "gender": ("male", "male", 0.9)}] * 4
+    assert "Worst group" not in text_of(write_report(make_run(rows=rows, columns={"group": ["toy:a", "toy:a", "toy:b", "toy:b"]})))
 
 
 def test_thirty_classes_make_a_page(make_run):

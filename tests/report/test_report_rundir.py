@@ -7,6 +7,7 @@ import pytest
 
 from attrcls.errors import ProblemsError, UserError
 from attrcls.report.rundir import read_run
+from attrcls.runs.report import run_report
 
 
 def test_a_whole_run_is_read(make_run):
@@ -117,3 +118,12 @@ def test_a_class_called_na_is_a_class(make_run):
     rows = [{"mask": ("NA", "None", 0.5)}]
     files = read_run(make_run(heads=heads, rows=rows, combine=None))
     assert files.validation["mask_given"].tolist() == ["NA"]
+
+
+def test_a_damaged_code_or_kind_is_told(make_run):
+    with pytest.raises(UserError, match=r"model\.json"):
+        read_run(make_run(model_combine=["x"]))
+
+
+def test_a_kind_that_is_no_text_is_no_traceback(make_run):
+    assert run_report(make_run(status={"kind": ["x"]})).is_file()

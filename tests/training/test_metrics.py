@@ -9,7 +9,7 @@ from attrcls.training.metrics import confusion_matrix, score_all, score_head
 
 
 def test_a_hand_worked_case():
-    scores = score_head(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, -1]), classes=3)
+    scores = score_head(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, -1]))
     # Class 0: precision 1/2, recall 1; class 1: precision 1, recall 2/3; class 2 occurs only where no label is.
     assert scores["top1"] == pytest.approx(3 / 4)
     assert scores["precision"] == pytest.approx((1 / 2 + 1) / 2)
@@ -24,7 +24,7 @@ def test_scores_equal_scikit_learns_on_random_cases(seed):
     targets, predicted = generator.integers(-1, classes, rows), generator.integers(0, classes, rows)
     targets[0] = 0
     known = targets >= 0
-    scores = score_head(predicted, targets, classes=classes)
+    scores = score_head(predicted, targets)
     given = {"y_true": targets[known], "y_pred": predicted[known]}
     assert scores["top1"] == pytest.approx(oracle.accuracy_score(**given), abs=1e-6)
     for name, function in (("precision", oracle.precision_score), ("recall", oracle.recall_score), ("f1", oracle.f1_score)):
@@ -33,20 +33,18 @@ def test_scores_equal_scikit_learns_on_random_cases(seed):
 
 
 @pytest.mark.parametrize(
-    ("predicted", "targets", "classes", "top1"),
-    [([0], [0], 1, 1.0), ([1], [0], 2, 0.0), ([2, 2], [2, 2], 5, 1.0)],
+    ("predicted", "targets", "top1"),
+    [([0], [0], 1.0), ([1], [0], 0.0), ([2, 2], [2, 2], 1.0)],
     ids=["one class", "one row", "one value"],
 )
-def test_degenerate_cases_have_plain_scores(predicted, targets, classes, top1):
-    scores = score_head(np.array(predicted), np.array(targets), classes=classes)
+def test_degenerate_cases_have_plain_scores(predicted, targets, top1):
+    scores = score_head(np.array(predicted), np.array(targets))
     assert scores["top1"] == top1
     assert scores["f1"] == top1
 
 
 def test_a_head_without_labels_has_no_score_and_does_not_count_in_the_mean():
-    scores = score_all(
-        {"a": np.array([0, 1]), "b": np.array([0, 0])}, {"a": np.array([0, 1]), "b": np.array([-1, -1])}, classes={"a": 2, "b": 2}, combiner=None
-    )
+    scores = score_all({"a": np.array([0, 1]), "b": np.array([0, 0])}, {"a": np.array([0, 1]), "b": np.array([-1, -1])}, combiner=None)
     assert np.isnan(scores["b/top1"])
     assert scores["mean/top1"] == 1.0
 
@@ -54,10 +52,10 @@ def test_a_head_without_labels_has_no_score_and_does_not_count_in_the_mean():
 def test_the_code_is_scored_over_its_own_classes_where_all_its_heads_are_predicted():
     combiner = Combiner("code", ("a", "b"), (2, 2))
     predicted, targets = {"a": np.array([0, 1, 1]), "b": np.array([0, 1, 0])}, {"a": np.array([0, 1, 1]), "b": np.array([0, 1, 1])}
-    scores = score_all(predicted, targets, classes={"a": 2, "b": 2}, combiner=combiner)
+    scores = score_all(predicted, targets, combiner=combiner)
     assert scores["code/top1"] == pytest.approx(2 / 3)
     assert scores["code/f1"] == pytest.approx(oracle.f1_score([0, 3, 3], [0, 3, 2], average="macro", zero_division=0))
-    assert "code/top1" not in score_all({"a": predicted["a"]}, targets, classes={"a": 2}, combiner=combiner)
+    assert "code/top1" not in score_all({"a": predicted["a"]}, targets, combiner=combiner)
 
 
 @st.composite
@@ -90,7 +88,7 @@ def oracle_scores(predicted, targets):
 def test_whatever_occurs_all_scores_are_scikit_learns(drawn):
     predicted, targets, classes = drawn
     combiner = Combiner("code", ("a", "b"), (classes["a"], classes["b"]))
-    scores = score_all(predicted, targets, classes=classes, combiner=combiner)
+    scores = score_all(predicted, targets, combiner=combiner)
     expected = {head: oracle_scores(predicted[head], targets[head]) for head in classes}
     for head, metrics in expected.items():
         for name, value in metrics.items():

@@ -1,5 +1,6 @@
 """The `attrcls` command: its sub-commands, and what the shell sees of errors."""
 
+import io
 import os
 import sys
 
@@ -42,6 +43,10 @@ def main() -> None:
     # The trunk's threads and the decoding processes share the cores: threads that spin while they wait for each other
     # took three quarters of the speed away on two busy cores. It counts only before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows few letters shows the others by their numbers; it is no reason to end.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app(args=with_values(sys.argv[1:]))
 
 

@@ -44,10 +44,11 @@ def init(
     for file in [target, *([task_file] if task else [])]:
         if file.exists():
             raise UserError(f"{file} exists already; name another with --out")
+    of_task = draft_task(text, card_file=target.name)
     write_text(target, text)
     if task:
         try:
-            write_text(task_file, draft_task(text, card_file=target.name))
+            write_text(task_file, of_task)
         except AttrclsError:
             # Both or none: a card alone would be in the way of the same command.
             target.unlink(missing_ok=True)

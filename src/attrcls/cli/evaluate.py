@@ -104,8 +104,11 @@ def _show(evaluated: "Evaluated") -> None:
         table.add_column(title, no_wrap=no_wrap)
     for head in dict.fromkeys(name.rpartition("/")[0] for name in evaluated.scores):
         cells = [evaluated.scores.get(f"{head}/{metric}") for metric in ("top1", "f1", "precision", "recall")]
-        texts = [_told(cell, interval=index < 2) for index, cell in enumerate(cells)]
-        table.add_row("mean of heads" if head == "mean" else head, *texts)
+        # A code is answered where all of its heads are.
+        answered = evaluated.answered.get(head, min(evaluated.answered.values(), default=1))
+        empty = "unanswered" if answered == 0 else "no labels"
+        texts = [_told(cell, interval=index < 2, empty=empty) for index, cell in enumerate(cells)]
+        table.add_row(_mean_of(evaluated) if head == "mean" else head, *texts)
     out.print(table)
     for name, score in evaluated.scores.items():
         if name.endswith("/mae"):
@@ -130,6 +133,7 @@ def _show_certainty(evaluated: "Evaluated") -> None:
     out.print(table)
     if evaluated.seen:
         out.print("temperatures were fitted on these rows, so the calibration error flatters; the report has it cross-fitted")
+        out.print("training may have chosen its epoch by them, so scores flatter a little as well")
     if any(share < 1 for share in evaluated.answered.values()):
         told = ", ".join(f"{head} {share:.1%}" for head, share in evaluated.answered.items() if share == share)
         out.print(f"answered: {told} of the labelled rows; the scores are of these, and of a code that of rows with all of its heads")
@@ -158,9 +162,15 @@ def _show_slices(slices: "Sequence[Slice]", *, heads: Sequence[str]) -> None:
     out.print(table)
 
 
-def _told(cell: "Interval | None", *, interval: bool) -> str:
+def _mean_of(evaluated: "Evaluated") -> str:
+    """What the mean is of: heads without labels, or without answers, are not in it."""
+    known = [head for head in evaluated.answered if (top1 := evaluated.scores[f"{head}/top1"].value) == top1]
+    return "mean of heads" if len(known) in (0, len(evaluated.answered)) else f"mean of {', '.join(known)}"
+
+
+def _told(cell: "Interval | None", *, interval: bool, empty: str = "no labels") -> str:
     if cell is None:
         return ""
     if cell.value != cell.value:
-        return "no labels"
+        return empty
     return f"{cell.value:.3f} [{cell.low:.3f}, {cell.high:.3f}]" if interval else f"{cell.value:.3f}"

@@ -97,13 +97,24 @@ RECIPES: dict[str, Callable[[int], Transforms]] = {
 
 
 class Augmenter:
-    """Applies a recipe; the outcome is a pure function of the picture and the key. `where` names the recipe in messages."""
+    """Applies a recipe; the outcome is a pure function of the picture and the key. `where` names the recipe in messages.
 
-    def __init__(self, recipe: str | Sequence[Mapping[str, Any]], *, px: int, where: str = "augment") -> None:
+    It is tried on a grey picture of `from_px` (by default a quarter more than `px`), every transform of it. Raises:
+        UserError: no such recipe or transform, or it cannot be done on such a picture.
+    """
+
+    def __init__(self, recipe: str | Sequence[Mapping[str, Any]], *, px: int, from_px: int | None = None, where: str = "augment") -> None:
         self.px = px
         self._compose = A.Compose(build_transforms(recipe, px=px, where=where))
-        grey = np.full((px + px // 4, px + px // 4, 3), 128, dtype=np.uint8)
-        out = self._compose(image=grey)["image"]
+        side = from_px or px + px // 4
+        surely = build_transforms(recipe, px=px, where=where)
+        for transform in surely:
+            transform.p = 1.0
+        try:
+            out = A.Compose(surely)(image=np.full((side, side, 3), 128, dtype=np.uint8))["image"]
+        except Exception as error:  # each transform has exceptions of its own
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f"{where}: the transforms cannot be done on a picture of {side}x{side}, as image.px {px} gives: {reason}") from error
         if not isinstance(out, np.ndarray) or out.dtype != np.uint8 or out.shape[2:] != (3,):
             raise UserError(f"{where}: the transforms must give uint8 pictures of 3 channels; leave out Normalize, ToFloat and ToTensorV2")
 

@@ -15,6 +15,8 @@ from attrcls.types import SPLITS
 MAX_CLASSES = 50
 _GROUP_NAMES = re.compile(r"^(person|people|subject|user|sender|group|identity|patient|customer|owner)(_?id)?$", re.IGNORECASE)
 _IMAGE_CELL = re.compile(r"\.(?:jpe?g|png|bmp|gif|webp|tiff?)$", re.IGNORECASE)
+# How others call the splits; what lies for evaluation is what a model is tested on.
+_SPLIT_NAMES = {"training": "train", "validation": "val", "valid": "val", "dev": "val", "testing": "test", "eval": "test"}
 _BOX_NAMES = {edge: re.compile(rf"^(bbox[_ ]?)?{edge[0]}_?{edge[1:]}$", re.IGNORECASE) for edge in ("xmin", "ymin", "xmax", "ymax")}
 
 
@@ -48,7 +50,7 @@ def draft_card(path: Path, *, root: str = ".", encoding: str | None = None) -> s
         if group
         else "# group: COLUMN  # what must not straddle splits: a person"
     ]
-    known += [f"split: {_text(split)}"] if split else []
+    known += [_split_line(split, table[split])] if split else []
     known += ["box: {" + ", ".join(f"{edge}: {_text(name)}" for edge, name in boxes.items()) + "}"] if boxes else []
     return "\n".join(
         [
@@ -84,7 +86,14 @@ def _image_root(cells: "pd.Series[str]", folder: Path) -> str:
 
 
 def _is_split(cells: "pd.Series[str]") -> bool:
-    return set(cells.str.strip().str.casefold()) - {""} <= set(SPLITS) and bool(cells.str.strip().any())
+    return set(cells.str.strip().str.casefold()) - {""} <= {*SPLITS, *_SPLIT_NAMES} and bool(cells.str.strip().any())
+
+
+def _split_line(column: str, cells: "pd.Series[str]") -> str:
+    others = {cell: name for cell in sorted(set(cells.str.strip())) if (name := _SPLIT_NAMES.get(cell.casefold()))}
+    if not others:
+        return f"split: {_text(column)}"
+    return f"split: {{column: {_text(column)}, values: {{{', '.join(f'{_text(cell)}: {name}' for cell, name in others.items())}}}}}"
 
 
 def _draft_attribute(name: str, attribute: str, cells: "pd.Series[str]", *, groups: "pd.Series[str] | None") -> tuple[list[str], str | None]:
@@ -97,18 +106,31 @@ def _draft_attribute(name: str, attribute: str, cells: "pd.Series[str]", *, grou
         return [], f"{len(values)} different value"
     column = [] if attribute == name else [f"    column: {_text(name)}"]
     if numeric and len(values) > 12:
-        middle = found.astype(float).quantile([1 / 3, 2 / 3]).round().drop_duplicates().tolist()
-        if len(middle) < 2 or len(values) > len(found) * 0.9:
+        cuts = _thirds(found.astype(float))
+        if not cuts or len(values) > len(found) * 0.9:
             return [], f"{len(values)} different numbers; give `cuts:` and `classes:` to make bands of them"
-        cuts = [f"{cut:g}" for cut in middle]
         classes = [f"below {cuts[0]}", f"{cuts[0]} to {cuts[1]}", f"{cuts[1]} and over"]
-        return [f"  {attribute}:", *column, f"    classes: {_flow(classes)}", f"    cuts: [{', '.join(cuts)}]  # thirds of the numbers found"], None
+        return [
+            f"  {_text(attribute)}:",
+            *column,
+            f"    classes: {_flow(classes)}",
+            f"    cuts: [{', '.join(cuts)}]  # thirds of the numbers found",
+        ], None
     if len(values) > MAX_CLASSES or len(values) > len(found) * 0.5:
         return [], f"{len(values)} different values, too many for classes"
-    lines = [f"  {attribute}:", *column, f"    classes: {_flow(values)}"]
+    lines = [f"  {_text(attribute)}:", *column, f"    classes: {_flow(values)}"]
     if groups is not None and named.groupby(groups).nunique().max() == 1:
         lines.append("    constant_in_group: true")
     return lines, None
+
+
+def _thirds(numbers: "pd.Series[float]") -> list[str]:
+    """Two cut points, as round as they may be with numbers in all three bands; none where there are no such."""
+    for digits in range(11):
+        low, high = numbers.quantile([1 / 3, 2 / 3]).round(digits)
+        if numbers.min() < low < high <= numbers.max():
+            return [f"{cut:.15g}" for cut in (low, high)]
+    return []
 
 
 def _attribute_name(column: str, used: set[str]) -> str:

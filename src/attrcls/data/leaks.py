@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from attrcls.data.rows import ROW_COLUMN, TABLE_COLUMN
 from attrcls.errors import Problem
 from attrcls.types import SPLITS
 
@@ -32,13 +33,13 @@ class Leak(Problem):
 def find_leaks(rows: pd.DataFrame, files: npt.NDArray[np.int64], *, columns: dict[str, str | None]) -> tuple[npt.NDArray[np.bool_], list[Leak]]:
     """Groups and pictures with rows in several given splits, and which rows `(rows,)` to drop to be rid of them.
 
-    `rows` has the columns card, path, group, split, table and number (of the row in its table); `files` numbers each row's
+    `rows` has the columns card, path, group, split, and those that say where a row stands; `files` numbers each row's
     picture; `columns` names each card's group column. Dropped are the rows of the earlier splits: a test set stays whole.
     """
     # A blank split will train or be held back, so it must not share a group with a given one either.
     given = rows["split"].replace("", "train").to_numpy(dtype=object)
     # Plain arrays: pandas takes milliseconds for what is told of one leak, and a bad split of a large table has ten thousand.
-    cells = {name: rows[name].to_numpy(dtype=object) for name in ("card", "path", "group", "table", "number")}
+    cells = {name: rows[name].to_numpy(dtype=object) for name in ("card", "path", "group", TABLE_COLUMN, ROW_COLUMN)}
     drop = np.zeros(len(rows), dtype=bool)
     leaks = []
     groups = pd.factorize(rows["group"].where(rows["group"] != ""))[0]
@@ -84,7 +85,7 @@ def _in_several_splits(codes: npt.NDArray[np.int64], splits: Cells, *, among: np
 
 
 def _leak(part: Mapping[str, Cells], splits: Cells, *, column: str | None, of_group: bool) -> Leak:
-    tables = list(dict.fromkeys(part["table"]))
+    tables = list(dict.fromkeys(part[TABLE_COLUMN]))
     told = [f"{split} ({_rows(part, splits == split, name_tables=len(tables) > 1)})" for split in sorted(set(splits), key=SPLITS.index)]
     where = " and ".join(told)
     if of_group:
@@ -97,7 +98,7 @@ def _leak(part: Mapping[str, Cells], splits: Cells, *, column: str | None, of_gr
 
 def _rows(part: Mapping[str, Cells], which: npt.NDArray[np.bool_], *, name_tables: bool) -> str:
     of_table: dict[str, dict[str, None]] = {}
-    for table, number in zip(part["table"][which], part["number"][which], strict=True):
+    for table, number in zip(part[TABLE_COLUMN][which], part[ROW_COLUMN][which], strict=True):
         of_table.setdefault(table, {})[str(number)] = None
     told = []
     for table, numbers in of_table.items():

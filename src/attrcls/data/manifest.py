@@ -15,7 +15,7 @@ import pandas as pd
 from attrcls.card import Card
 from attrcls.data.leaks import LEAK_FIX, find_leaks, number_files
 from attrcls.data.locations import Locations
-from attrcls.data.rows import BOX_COLUMNS, number_column, read_rows
+from attrcls.data.rows import BOX_COLUMNS, ROW_COLUMN, TABLE_COLUMN, number_column, read_rows
 from attrcls.errors import Problem, ProblemsError
 from attrcls.types import MISSING
 
@@ -101,7 +101,7 @@ def build_manifest(cards: Mapping[str, Card], roots: Mapping[str, Path], *, on_e
     problems += leaks
     if problems and on_error == "stop":
         raise ProblemsError(_title(problems, leaks), problems, fix=LEAK_FIX if len(leaks) == len(problems) else SKIP_ADVICE)
-    frame = frame[~leaking].drop(columns=["table", "number"]).reset_index(drop=True)
+    frame = frame[~leaking].drop(columns=[TABLE_COLUMN, ROW_COLUMN]).reset_index(drop=True)
     for attribute in classes:
         frame[attribute] = frame[attribute].fillna(MISSING).astype(np.int64) if attribute in frame else MISSING
     if frame.empty:

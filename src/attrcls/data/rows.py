@@ -1,7 +1,8 @@
 """One card's tables and files to manifest rows, with every bad cell found in one pass."""
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,6 +27,12 @@ def number_column(attribute: str) -> str:
     return f"{attribute}:number"
 
 
+# Where a row stands, as no attribute is called.
+TABLE_COLUMN, ROW_COLUMN = ":table", ":row"
+# What pandas makes of whole numbers in a column with a gap, and they themselves.
+_WHOLE = re.compile(r"(-?\d+)(?:\.0+)?")
+
+
 @dataclass
 class _Reading:
     """A table being turned into rows; `bad` marks the rows that cannot be used, `problems` say why."""
@@ -43,8 +50,8 @@ class _Reading:
 def read_rows(card: Card, root: Path) -> tuple[pd.DataFrame, npt.NDArray[np.bool_], list[Problem]]:
     """All rows of a card's tables as a manifest frame, which of them are bad `(rows,)`, and why.
 
-    `group` carries the card's name (`card:person`); it is blank where the cell is. Two columns more, `table` and `number`, say where a
-    row stands. Raises:
+    `group` carries the card's name (`card:person`); it is blank where the cell is. Two columns more, `TABLE_COLUMN` and `ROW_COLUMN`, say
+    where a row stands. Raises:
         UserError: the data folder, a table or a column is missing.
     """
     if not os.path.isdir(root):
@@ -64,12 +71,12 @@ def read_rows(card: Card, root: Path) -> tuple[pd.DataFrame, npt.NDArray[np.bool
     bad = np.concatenate([reading.bad for reading in readings])
     problems = [problem for reading in readings for problem in reading.problems]
     repeated = rows["row_id"].duplicated().to_numpy() & ~bad
-    rows["number"] = np.concatenate([reading.numbers for reading in readings])
-    rows["table"] = np.repeat([reading.file for reading in readings], [len(reading.bad) for reading in readings])
+    rows[ROW_COLUMN] = np.concatenate([reading.numbers for reading in readings])
+    rows[TABLE_COLUMN] = np.repeat([reading.file for reading in readings], [len(reading.bad) for reading in readings])
     for position in np.flatnonzero(repeated):
         row = rows.iloc[position]
         message = f"{row['row_id']!r} stands here a second time; each row needs a key of its own"
-        problems.append(Problem(row["table"], message, row=int(row["number"]), column=card.key or card.images.column))
+        problems.append(Problem(row[TABLE_COLUMN], message, row=int(row[ROW_COLUMN]), column=card.key or card.images.column))
     return rows, bad | repeated, problems
 
 
@@ -97,7 +104,7 @@ def _read_table_rows(card: Card, table: TableSpec, root: Path) -> tuple[pd.DataF
     for index, name in enumerate(BOX_COLUMNS):
         columns[name] = np.nan if boxes is None else boxes[:, index]
     groups = column(card.group, "the groups")[positions] if card.group else np.full(len(positions), "", dtype=object)
-    columns["group"] = [f"{card.name}:{group.strip()}" if group.strip() else "" for group in groups]
+    columns["group"] = [f"{card.name}:{group}" if group else "" for group in _group_names(groups)]
     columns["split"] = table.split or (_read_splits(card, column(card.split.column, "the splits")[positions], reading) if card.split else "")
     for name, spec in card.attributes.items():
         source = card.column_of(name)
@@ -110,6 +117,14 @@ def _read_table_rows(card: Card, table: TableSpec, root: Path) -> tuple[pd.DataF
                 number_of = {cell: spec.number_of(cell) for cell in dict.fromkeys(cells_of)}
                 columns[number_column(name)] = np.fromiter((number_of[cell] for cell in cells_of), dtype=np.float64, count=len(cells_of))
     return pd.DataFrame(columns, index=range(len(positions))), reading
+
+
+def _group_names(cells: Iterable[str]) -> list[str]:
+    """The cells without blanks around them; a column of whole numbers as such, so that 7 in one table and 7.0 in another are one group."""
+    names = [cell.strip() for cell in cells]
+    found = {name: _WHOLE.fullmatch(name) for name in dict.fromkeys(names) if name}
+    whole = {"": "", **{name: match[1] for name, match in found.items() if match}}
+    return [whole[name] for name in names] if all(found.values()) else names
 
 
 def _row_ids(keys: Sequence[str] | None, paths: Sequence[str], boxes: npt.NDArray[np.float64] | None, *, several: bool) -> list[str]:

@@ -4,7 +4,7 @@ The holding back is stratified jointly over all attributes, so that a scarce com
 """
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -102,11 +102,26 @@ def _held_back(manifest: Manifest, groups: Ints, *, share: float, seed: int) -> 
     if count < 2:
         what = "group" if (manifest.frame["group"] != "").any() else "row"
         raise UserError(f"card {manifest.frame['card'].iloc[0]}: expected at least 2 train {what}s to hold some back for validation, found {count}")
-    parts = min(PARTS, count)
-    held = min(parts - 1, max(1, round(share * parts)))
     if count < PARTS:
-        return np.flatnonzero(np.isin(groups, np.random.default_rng(seed).permutation(count)[:held]))
-    return np.concatenate(_parts(manifest, groups, parts=PARTS, seed=seed)[:held])
+        parts = [np.flatnonzero(groups == group) for group in np.random.default_rng(seed).permutation(count)]
+    else:
+        parts = [rows for rows in _parts(manifest, groups, parts=PARTS, seed=seed) if len(rows)]
+    return np.sort(np.concatenate(_nearest(parts, rows=share * len(manifest))))
+
+
+def _nearest(parts: Sequence[Ints], *, rows: float) -> list[Ints]:
+    """Of the parts, in their order, each that brings the sum nearer to so many rows and hardly above; at least the smallest, never all.
+
+    A part may be one large group, of more rows than were asked for in all.
+    """
+    chosen: list[Ints] = []
+    total, most = 0, rows + sum(map(len, parts)) / len(parts) / 2
+    for part in parts:
+        after = total + len(part)
+        if len(chosen) < len(parts) - 1 and after <= most and abs(after - rows) <= abs(total - rows):
+            chosen.append(part)
+            total += len(part)
+    return chosen or [min(parts, key=len)]
 
 
 def _parts(manifest: Manifest, groups: Ints, *, parts: int, seed: int) -> list[Ints]:

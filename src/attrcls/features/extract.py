@@ -113,7 +113,7 @@ def view_features(
     def compute(engine: str, rows: list[int]) -> Iterator[Tensor]:
         advance = on_start(len(rows) * views) if on_start else None
         # A view is a repeat of its row: the first is shown as it is, the others by the recipe.
-        dataset = PictureDataset(pictures, Recipes(Augmenter("none", px=image.px), repeats=Augmenter(recipe, px=image.px)))
+        dataset = PictureDataset(pictures, Recipes(Augmenter("none", px=image.px), repeats=Augmenter(recipe, px=image.px, from_px=image.resize_px)))
         # Whole rows in each batch.
         rows_each = max(1, batch_size // views)
         size, starts = rows_each * views, range(0, len(rows), rows_each)

@@ -110,7 +110,7 @@ def _in_features(layer: nn.Module) -> int:
 
 
 def _read_weights(name: str, weights: str) -> tuple[StateDict, str]:
-    path = Path(weights).expanduser()
+    path = Path(os.path.expanduser(weights))
     of_run = path / "model" / "weights.safetensors"
     # os.path, unlike Path, finds a name that is too long simply absent.
     if os.path.isfile(of_run):

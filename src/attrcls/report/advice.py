@@ -76,6 +76,8 @@ def _unlabelled_heads(numbers: RunNumbers) -> Iterable[Advice]:
 
 
 def _never_predicted(numbers: RunNumbers) -> Iterable[Advice]:
+    if numbers.decided_by:
+        return  # What the likeliest class never is may still be decided for.
     for head in _measured(numbers):
         silent = [score.name for score in head.scores.classes if score.support and not score.predicted]
         if silent:

@@ -18,6 +18,7 @@ from attrcls.spec import Spec, parse_spec, read_json_object
 
 FILE = "folds.json"
 Score = float | None
+Keep = Literal["best", "last"]
 
 
 class FoldScores(Spec):
@@ -39,6 +40,7 @@ class FoldsSummary(Spec):
     format_version: Literal[1] = 1
     task: str
     monitor: str
+    keep: Keep = "best"
     rows: int
     groups: int
     folds: list[FoldScores] = Field(min_length=2)
@@ -47,13 +49,14 @@ class FoldsSummary(Spec):
     pooled: dict[str, tuple[Score, Score, Score]]
 
 
-def summarise(folds: Sequence[FoldScores], pooled: Mapping[str, Interval], *, task: str, monitor: str, groups: int) -> FoldsSummary:
+def summarise(folds: Sequence[FoldScores], pooled: Mapping[str, Interval], *, task: str, monitor: str, keep: Keep, groups: int) -> FoldsSummary:
     """Mean and spread of the folds' scores beside the scores of their pooled predictions."""
     names = list(pooled)
     known = {name: [value for fold in folds if (value := fold.scores.get(name)) is not None] for name in names}
     return FoldsSummary(
         task=task,
         monitor=monitor,
+        keep=keep,
         rows=sum(fold.rows for fold in folds),
         groups=groups,
         folds=list(folds),

@@ -19,6 +19,7 @@ from attrcls.report.certainty import CertaintyNumbers, read_certainty
 from attrcls.report.datafacts import CardFacts, LabelCounts, count_groups, count_labels, describe_cards, row_groups
 from attrcls.report.rundir import BOX, RunFiles, read_run
 from attrcls.report.scores import ClassScore, Mixup, Scores, count_confusions, index_classes, list_mixups, score_classes
+from attrcls.sections import DecodeSpec
 from attrcls.slices import Slice, score_slices
 from attrcls.types import MISSING
 
@@ -102,6 +103,19 @@ class RunNumbers:
     def slices_of(self, head: HeadNumbers, *, groups: bool = False) -> list[Slice]:
         """A head's slices by attributes, or by `groups`, the worst first."""
         return [each for each in self.slices if each.head == head.name and (each.kind == "group") == groups]
+
+    @property
+    def chosen_here(self) -> str:
+        """What was chosen by the validation rows that the scores are of, such as `the epoch`; blank where nothing was."""
+        task, settings = self.config.get("task") or {}, self.config.get("run") or {}
+        best = task.get("keep", "best") == "best" and self.status.get("best_epoch") is not None and self.status["epochs_done"] > 1
+        return " and ".join([*(["the epoch"] if best else []), *(["the learning rate"] if settings.get("lr") else [])])
+
+    @property
+    def decided_by(self) -> DecodeSpec | None:
+        """How predictions are decided where that is not by argmax, of which the scores are."""
+        decode = self.certainty.decode if self.certainty else None
+        return decode if decode and decode.used != "argmax" else None
 
     @property
     def mean_top1(self) -> float | None:
@@ -223,9 +237,8 @@ def _read_intervals(files: RunFiles) -> dict[str, Interval]:
     """`head/metric` and `code/metric`, bootstrapped over groups; empty where there are no validation rows."""
     if not len(files.validation):
         return {}
-    sizes = {head: len(classes) for head, classes in files.heads.items()}
     predicted, given = _class_indices(files, ""), _class_indices(files, "_given")
-    return score_with_intervals(predicted, given, row_groups(files.validation), classes=sizes, combiner=files.code)
+    return score_with_intervals(predicted, given, row_groups(files.validation), combiner=files.code)
 
 
 def _read_curves(metrics: pd.DataFrame) -> Curves:

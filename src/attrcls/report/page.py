@@ -24,6 +24,8 @@ from attrcls.slices import Slice
 
 # Of each head.
 SHOWN_SLICES, SHOWN_GROUPS = 12, 5
+# A confusion matrix of more is seconds to draw, megabytes to load, and wider than any screen.
+DRAWN_CLASSES = 60
 # Told elsewhere on the page, or not part of how the run was trained.
 UNTOLD = ("name", "title", "cards", "heads", "combine", "submission")
 
@@ -104,6 +106,8 @@ def _draw_figures(numbers: RunNumbers) -> dict[str, Any]:
         ],
         "confusions": [
             _inline(draw_confusions(head.confusions, classes=head.classes, name=f"confusion-{place}", label=f"Confusion matrix of {head.name}"))
+            if len(head.classes) <= DRAWN_CLASSES
+            else f"A matrix of {len(head.classes)} classes is too large to read; the most common confusions are listed."
             for place, head in enumerate(numbers.heads)
         ],
     }
@@ -113,7 +117,7 @@ def _list_slices(numbers: RunNumbers) -> list[tuple[HeadNumbers, list[Slice], li
     """Each measured head with its worst slices, its worst groups, and how many slices it has."""
     told = []
     for head in numbers.heads:
-        of_head, groups = numbers.slices_of(head), numbers.slices_of(head, groups=True)
+        of_head, groups = numbers.slices_of(head), [each for each in numbers.slices_of(head, groups=True) if each.wrong]
         if of_head or groups:
             told.append((head, of_head[:SHOWN_SLICES], groups[:SHOWN_GROUPS], len(of_head)))
     return told

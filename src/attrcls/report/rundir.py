@@ -174,11 +174,11 @@ def _read_temperatures(path: Path, model: Mapping[str, Any]) -> Mapping[str, flo
 
 
 def _read_code(path: Path, model: Mapping[str, Any], heads: Mapping[str, tuple[str, ...]]) -> Combiner | None:
-    combine = model.get("combine")
-    # A run of some of the task's heads cannot tell the code; its tables have no column for it.
-    if not combine or not set(combine.get("order", ())) <= set(heads):
-        return None
+    combine = _as_mapping(path, model.get("combine") or {})
     try:
+        # A run of some of the task's heads cannot tell the code; its tables have no column for it.
+        if not combine or not set(combine.get("order", ())) <= set(heads):
+            return None
         code = Combiner(name=str(combine["name"]), order=tuple(combine["order"]), radices=tuple(combine["radices"]))
     except (KeyError, TypeError) as error:
         raise UserError(f"{path}: expected combine to have name, order and radices; put back the file that the run wrote") from error

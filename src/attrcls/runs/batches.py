@@ -71,7 +71,7 @@ def labelled_batches(
         source = device_pictures(pictures, cache, recipes, px=task.image.px, workers=workers, on_start=on_pictures)
         return _labelled(manifest, source, plan, task, balance)
     reader = cache.keep(pictures) if cache else pictures
-    built = recipes.built(lambda each: Augmenter(each.transforms, px=task.image.px, where=each.key))
+    built = recipes.built(lambda each: Augmenter(each.transforms, px=task.image.px, from_px=task.image.resize_px, where=each.key))
     dataset = PictureDataset(reader, built, turns=turns)
     loader = DecodedLoader(dataset, workers=workers, pin_memory=pin_memory)
     return _labelled(manifest, loader, plan, task, balance)

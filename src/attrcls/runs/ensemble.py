@@ -167,29 +167,30 @@ def _scorer(first: _Candidate, monitor: str) -> Callable[[Mapping[str, Floats]],
     """What gives the monitor's score of probabilities."""
     description, targets = first.description, first.targets
     combiner: Combiner | None = description.combiner
-    classes = {head: len(description.attributes[head].classes) for head in description.heads}
     ordinal = {head for head, spec in description.heads.items() if spec.kind == "ordinal"}
 
     def scores(probabilities: Mapping[str, Floats]) -> dict[str, float]:
         predicted = {head: values.argmax(axis=1).astype(np.int64) for head, values in probabilities.items()}
-        return score_all(predicted, targets, classes=classes, combiner=combiner, ordinal=ordinal)
+        return score_all(predicted, targets, combiner=combiner, ordinal=ordinal)
 
-    def loss(probabilities: Mapping[str, Floats]) -> float:
-        heads = [monitor.rpartition("/")[0]] if "/" in monitor else list(description.heads)
-        known = [(description.heads[head].weight, _cross_entropy(probabilities[head], targets[head])) for head in heads]
-        return sum(weight * value for weight, value in known if value == value)
+    def loss(name: str, probabilities: Mapping[str, Floats]) -> float:
+        heads = [name.rpartition("/")[0]] if "/" in name else list(description.heads)
+        labelled = [head for head in heads if (targets[head] != MISSING).any()]
+        found = [description.heads[head].weight * _cross_entropy(probabilities[head], targets[head]) for head in labelled]
+        return sum(found) if found else float("nan")
 
     losses = ["val_loss", *(f"{head}/val_loss" for head in description.heads)]
-    choices = [*scores(first.probabilities), *losses]
-    if monitor not in choices:
-        raise UserError(f"--monitor: expected one of {', '.join(choices)}, found {monitor!r}{suggest(monitor, choices)}")
-    return loss if monitor in losses else lambda probabilities: scores(probabilities)[monitor]
+    known = {**scores(first.probabilities), **{name: loss(name, first.probabilities) for name in losses}}
+    if monitor not in known:
+        raise UserError(f"--monitor: expected one of {', '.join(known)}, found {monitor!r}{suggest(monitor, list(known))}")
+    if known[monitor] != known[monitor]:
+        others = ", ".join(name for name, value in known.items() if value == value) or "none: no validation row has a label"
+        raise UserError(f"{monitor}: no validation row has the labels for it; choose another score with --monitor ({others})")
+    return partial(loss, monitor) if monitor in losses else lambda probabilities: scores(probabilities)[monitor]
 
 
 def _cross_entropy(probabilities: Floats, targets: Ints) -> float:
     labelled = np.flatnonzero(targets != MISSING)
-    if not len(labelled):
-        return float("nan")
     given = probabilities[labelled, targets[labelled]].astype(np.float64)
     return float(-np.log(given.clip(min=1e-12)).mean())
 

@@ -133,7 +133,7 @@ def run_epochs(run: TrainRun, *, told: Mapping[str, str]) -> None:
             check_loss(float(means.total), epoch=step.epoch)
             row: dict[str, Any] = {
                 "epoch": step.epoch + 1, "lr": step.learning_rate, "seconds": round(seconds, 2), "images_per_second": round(rows / seconds, 1),
-                "train_loss": means.weighted(task) if task.loss_balance != "fixed" else float(means.total) / step.steps_in_epoch,
+                "train_loss": means.weighted(task),
                 **{f"{head}/train_loss": mean for head, mean in means.values().items()},
                 **means.of_unlabelled(),
             }  # fmt: skip
@@ -180,7 +180,8 @@ class _Means:
         return {head: float(total) / float(self._counts[head]) if float(self._counts[head]) else float("nan") for head, total in self._sums.items()}
 
     def weighted(self, task: Task) -> float:
-        """The heads' means under the task's own weights, as `val_loss` is: what a balancer multiplied them by moved from step to step."""
+        """The heads' means under the task's own weights, as `val_loss` is: without what a balancer multiplied them by, what samples without a
+        label added, and steps in which a head had no label."""
         return sum(task.heads[head].weight * mean for head, mean in self.values().items() if mean == mean)
 
     def of_unlabelled(self) -> dict[str, float]:

@@ -129,16 +129,19 @@ def run_evaluate(
         # What was not answered does not count; any class may stand where no label does.
         targets[head], predicted[head] = np.where(blank, MISSING, targets[head]), np.where(blank, 0, values)
     scores = score_with_intervals(
-        predicted, targets, groups, classes={head: len(names) for head, names in classes.items()}, combiner=combiner_of(models),
+        predicted, targets, groups, combiner=combiner_of(models),
         ordinal={head for model in models for head, spec in model.description.heads.items() if spec.kind == "ordinal"},
     )  # fmt: skip
     slices = score_slices(predicted, targets, groups, classes=labelled.classes, labels=labels)
     kept.drop()
+    warnings = [*rules.warnings, *answers.warnings]
+    if labelled.split == "val" and (kind := rules.decoder.kind) != "argmax":
+        warnings.append(f"decode: {kind} was fitted on these rows, so that scores flatter ({models[0].description.decode.reason})")
     names = labelled.asked.table[labelled.asked.image_column]
     failed = [*labelled.problems, *(f"{name}: {why}" for name, why, fine in zip(names, predictions.error, ok, strict=True) if not fine)]
     return Evaluated(
         scores, slices, int(ok.sum()), len(set(groups)), labelled.grouped_by, labelled.split, failed, unlabelled, certainty, answered,
-        seen=labelled.split == "val", warnings=[*rules.warnings, *answers.warnings],
+        seen=labelled.split == "val", warnings=warnings,
     )  # fmt: skip
 
 

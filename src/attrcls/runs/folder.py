@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -196,7 +197,7 @@ def refuse_inputs_inside(out: Path, inputs: Mapping[str, str | Path | Iterable[P
     """
     for flag, given in inputs.items():
         for path in [given] if given is None or isinstance(given, str | Path) else given:
-            if path is not None and (place := Path(path).expanduser()).exists() and place.resolve().is_relative_to(out.resolve()):
+            if path is not None and (place := Path(os.path.expanduser(path))).exists() and place.resolve().is_relative_to(out.resolve()):
                 raise UserError(f"{flag} {path} lies in --out {out}, which --overwrite would empty; name another folder")
 
 

@@ -199,9 +199,8 @@ def _with_probabilities(table: pd.DataFrame, probabilities: Mapping[str, npt.NDA
 
 def _scores_of_fold(run: RunFolder, plan: Plan, rows: Manifest, predicted: Mapping[str, npt.NDArray[np.int64]]) -> FoldScores:
     status = run.read_status()
-    classes = {head: len(rows.classes[head]) for head in predicted}
     targets = {name: rows.targets(name) for name in rows.classes}
-    found = score_all(predicted, targets, classes=classes, combiner=combiner_for(plan), ordinal=plan.task.ordinal_heads)
+    found = score_all(predicted, targets, combiner=combiner_for(plan), ordinal=plan.task.ordinal_heads)
     scores = {name: None if value != value else value for name, value in found.items()}
     return FoldScores(name=run.path.name, train_rows=status["train_rows"], rows=len(rows), best_epoch=status.get("kept_epoch"), scores=scores)
 
@@ -219,12 +218,11 @@ def _pooled(
         {head: np.concatenate([each[head] for each in predicted]) for head in predicted[0]},
         {name: np.concatenate([each[name] for each in targets]) for name in targets[0]},
         alone,
-        classes={head: len(plan.attributes[head].classes) for head in predicted[0]},
         combiner=combiner_for(plan),
         ordinal=plan.task.ordinal_heads,
     )
     counted = groups[groups != ""].nunique()
-    return summarise(scores, pooled, task=plan.task.title or plan.task.name, monitor=plan.task.monitor, groups=counted)
+    return summarise(scores, pooled, task=plan.task.title or plan.task.name, monitor=plan.task.monitor, keep=plan.task.keep, groups=counted)
 
 
 def _in_order_of(manifest: Manifest, table: pd.DataFrame) -> pd.DataFrame:

@@ -262,7 +262,7 @@ def check_names(plan: Plan) -> None:
     learned_cuts(plan)
     for key, recipe in recipes.items():
         if recipe is not None:
-            Augmenter(recipe, px=task.image.px, where=key)
+            Augmenter(recipe, px=task.image.px, from_px=task.image.resize_px, where=key)
     if task.unlabelled:
         check_unlabelled(task.unlabelled)
 

@@ -26,7 +26,7 @@ def run_report(run: str | Path, *, out: str | Path | None = None, data: str | Pa
     if is_folds(folder):
         return write_folds_report(folder, Path(out) if out else None)
     kind = RunFolder(folder).read_status().get("kind") if os.path.isdir(folder) else None
-    if kind in _WITHOUT_REPORT:
+    if isinstance(kind, str) and kind in _WITHOUT_REPORT:
         raise UserError(f"{run}: {_WITHOUT_REPORT[kind]}")
     # What is wrong with the folder as a whole is told by the report itself.
     config = RunFolder(folder).read_config() if (folder / "config.yaml").is_file() else {}

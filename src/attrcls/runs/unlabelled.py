@@ -161,6 +161,6 @@ def _pictures(
     recipes = Recipes(Recipe(spec.weak, "unlabelled.weak"), repeats=Recipe(spec.strong, "unlabelled.strong"))
     if isinstance(cache, DeviceCache):
         return device_pictures(pictures, cache, recipes, px=task.image.px, workers=workers, on_start=on_pictures)
-    built = recipes.built(lambda recipe: Augmenter(recipe.transforms, px=task.image.px, where=recipe.key))
+    built = recipes.built(lambda recipe: Augmenter(recipe.transforms, px=task.image.px, from_px=task.image.resize_px, where=recipe.key))
     dataset = PictureDataset(cache.keep(pictures) if cache else pictures, built)
     return DecodedLoader(dataset, workers=workers, pin_memory=fabric.device.type == "cuda")

@@ -32,7 +32,6 @@ class Validation:
     def row(self, task: Task) -> dict[str, float]:
         """Losses and scores under the names of `metrics.csv`."""
         losses = {f"{head}/val_loss": value for head, value in self.scored.losses.items()}
-        classes = {head: len(self.manifest.classes[head]) for head in task.heads}
         targets = {name: self.manifest.targets(name) for name in self.manifest.classes}
         # A head that diverged stays in the sum, and makes it no number.
         labelled = [head for head in self.scored.losses if (targets[head] != MISSING).any()]
@@ -40,7 +39,7 @@ class Validation:
         return {
             "val_loss": total,
             **losses,
-            **score_all(self.scored.predicted(), targets, classes=classes, combiner=self.combiner, ordinal=task.ordinal_heads),
+            **score_all(self.scored.predicted(), targets, combiner=self.combiner, ordinal=task.ordinal_heads),
         }
 
     @property
