@@ -43,6 +43,16 @@ def test_fast_cleaning_writes_every_file_and_ranks_planted_faults_first(cli, fau
     assert "paper's rule" in result.out
 
 
+def test_a_head_that_would_lose_many_of_its_labels_is_told_of(cli, faulty, tmp_path, monkeypatch):
+    monkeypatch.setattr("attrcls.cli.clean.MUCH_DROPPED", 0.0)
+    result = clean(cli, faulty, tmp_path / "clean", "--fast", "--set", "image.px=64")
+    assert result.code == 0, result.err
+    verdicts = pd.read_csv(tmp_path / "clean" / "verdicts.csv")
+    losing = set(verdicts[verdicts["decision"] == "drop_label"]["head"])
+    told = [line for line in result.err.splitlines() if "of its labels would be dropped" in line]
+    assert losing and len(told) == len(losing) and all(any(f"{head}: " in line for line in told) for head in losing)
+
+
 def test_the_same_command_gives_the_same_verdicts_from_kept_features_and_replaces_none_unasked(cli, faulty, tmp_path):
     assert clean(cli, faulty, tmp_path / "one", "--fast", "--set", "image.px=64").code == 0
     assert list((tmp_path / "cache").glob("*.safetensors"))

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from attrcls.runs.clean import Cleaned
 
+# Tables of people's labels have a few wrong ones in a hundred; a head that loses a quarter is told of.
+MUCH_DROPPED = 0.25
+
 
 @reported
 def clean_labels(
@@ -120,6 +123,14 @@ def _show(cleaned: "Cleaned") -> None:
             f"{facts['paper_suspects']:,.0f}" if "paper_suspects" in facts else "–",
         )  # fmt: skip
     out.print(table)
+    for head, audit in cleaned.audits.items():
+        labels = int((audit.units.of_row >= 0).sum())
+        dropped = int(((cleaned.verdicts["head"] == head) & (cleaned.verdicts["decision"] == "drop_label")).sum())
+        if dropped > labels * MUCH_DROPPED:
+            warn(
+                f"{head}: {dropped / labels:.0%} of its labels would be dropped. Where pictures hardly show what a head tells, right labels look "
+                "wrong too: look at them before you train on these verdicts"
+            )
 
 
 def _share(value: float | None, *, digits: int = 1) -> str:
