@@ -64,6 +64,8 @@ def test_some_heads_can_be_picked_and_the_code_keeps_all_radices():
         ("heads=[]", "heads"),
         ("combine.order=[mask, mask, age]", "each attribute once"),
         ('combine.name=" "', "combine.name: ' ' is blank, a head's name or reserved"),
+        ("combine.name=age_confidence", "age_confidence would be a column of predictions twice"),
+        ("combine.name=mask_p_wear", "mask_p_wear would be a column of predictions twice"),
         ("image.crop_boxes=true", "no card of the task has a box"),
         ("submission.x=nothere.id", "no attribute 'nothere'"),
         ("balance=[gendr]", "no head 'gendr'; did you mean 'gender'?"),

@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from attrcls.errors import AttrclsError
+from attrcls.errors import AttrclsError, UserError
+
+
+def refuse_inputs(flag: str, out: Path, *inputs: str | Path | None) -> None:
+    """Raises:
+    UserError: what is to be written, named by its flag, is one of the files that are read, by whatever path.
+    """
+    for path in inputs:
+        with contextlib.suppress(OSError, ValueError):
+            if path is not None and os.path.samefile(out, path):
+                raise UserError(f"{flag} {out}: this is a file that is read here, and would be replaced; name another")
 
 
 @contextlib.contextmanager

@@ -115,6 +115,10 @@ class Task(Spec):
                 raise ValueError(f"combine.order: expected each attribute once, found {', '.join(self.combine.order)}")
             if not self.combine.name.strip() or self.combine.name in {*self.heads, *RESERVED_NAMES}:
                 raise ValueError(f"combine.name: {self.combine.name!r} is blank, a head's name or reserved; choose another")
+        columns = [name for head in self.heads for name in (head, *(f"{head}_{what}" for what in ("confidence", "given", "calibrated")))]
+        columns += [self.combine.name, f"{self.combine.name}_given"] if self.combine else []
+        if twice := [name for name in columns if columns.count(name) > 1]:
+            raise ValueError(f"heads: {twice[0]} would be a column of predictions twice; give the head or code of that name another")
         named = {"balance": self.balance.heads if self.balance else [], "unlabelled": (self.unlabelled.heads or []) if self.unlabelled else []}
         for key, heads in named.items():
             for head in heads:
@@ -273,6 +277,9 @@ def _check_together(task: Task, cards: Mapping[str, Card], *, file: str) -> None
             raise UserError(f"{file}: no card has an attribute {head!r}{suggest(head, known)} (attributes: {', '.join(known)})")
         if head in task.heads and task.heads[head].kind == "ordinal" and len(known[head][1].classes) < 2:
             raise UserError(f"{file}: heads.{head}.kind: ordinal needs two classes or more, found {known[head][1].classes[0]} alone; use softmax")
+        for name in known[head][1].classes if head in task.heads else ():
+            if f"{head}_p_{name}" in {*task.heads, task.combine.name if task.combine else ""}:
+                raise UserError(f"{file}: heads: {head}_p_{name} would be a column of predictions twice; give the head or code of that name another")
     for index, ruled_out in enumerate(task.clean.impossible):
         for head, label in ruled_out.items():
             if head not in known:

@@ -442,6 +442,7 @@ def test_runs_of_different_heads_are_each_decoded_as_they_were_fitted(trained_ru
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
 def test_a_quota_on_the_code_of_rows_none_of_which_can_be_read_tells_the_rows(cli, trained_run, shared_squares, tmp_path, command):
     options = ("--csv", tmp_path / "p.csv") if command == "predict" else ()
+    (tmp_path / "else").mkdir()
     result = cli(command, trained_run, shared_squares / "labels.csv", *options, "--image-root", tmp_path / "else", "--quota", "uniform")
     assert result.code == 3, result.err
     if command == "evaluate":

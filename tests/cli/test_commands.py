@@ -289,6 +289,51 @@ def test_a_truth_file_that_cannot_be_used_is_refused(cli, trained_run, squares, 
     assert expected in result.err
 
 
+def test_predictions_are_never_taken_for_labels(cli, trained_run, shared_squares, tmp_path):
+    assert cli("predict", trained_run, shared_squares / "labels.csv", "--csv", tmp_path / "p.csv", "--workers", 0).code == 0
+    for arguments in ([tmp_path / "p.csv"], [shared_squares / "labels.csv", "--truth", tmp_path / "p.csv"]):
+        result = cli("evaluate", trained_run, *arguments, "--workers", 0)
+        assert result.code == 2
+        assert "p.csv: holds predictions of colour, size" in result.err and "--truth FILE" in result.err
+    scored = cli(
+        "evaluate",
+        trained_run,
+        tmp_path / "p.csv",
+        "--image-root",
+        shared_squares / "images",
+        "--truth",
+        shared_squares / "labels.csv",
+        "--workers",
+        0,
+    )
+    assert scored.code == 0, scored.err
+
+
+def test_rows_of_a_card_without_boxes_are_scored_as_they_were_trained_beside_one_with_boxes(cli, tmp_path):
+    fashion = tmp_path / "fashion"
+    assert cli("sample", fashion, "--kind", "fashion", "--people", 12).code == 0
+    table = pd.read_csv(fashion / "train.csv").drop_duplicates("image_name")
+    (tmp_path / "plain").mkdir()
+    shutil.copytree(fashion / "train", tmp_path / "plain" / "pictures")
+    table[["image_name", "Daily"]].to_csv(tmp_path / "plain" / "plain.csv", index=False)
+    classes = ", ".join(load_card("sample_fashion")[0].attributes["daily"].classes)
+    (tmp_path / "plain.card.yaml").write_text(
+        f"tables: [plain.csv]\nimages: {{root: pictures, column: image_name}}\nattributes: {{daily: {{column: Daily, classes: [{classes}]}}}}\n"
+    )
+    (tmp_path / "two.task.yaml").write_text(
+        "cards: [sample_fashion, plain.card.yaml]\nheads: [daily]\nimage: {px: 32, crop_boxes: true}\ntrunk: {weights: none}\n"
+    )
+    options = ("--data", f"sample_fashion={fashion}", "--data", f"plain={tmp_path / 'plain'}", "--epochs", 1, "--workers", 0)
+    trained = cli("train", tmp_path / "two.task.yaml", "--out", tmp_path / "run", *options)
+    assert trained.code == 0, trained.err
+    result = cli("evaluate", tmp_path / "run", tmp_path / "plain", "--workers", 0)
+    assert result.code == 0, result.err
+    splits = pd.read_csv(tmp_path / "run" / "splits.csv")
+    held = ((splits["card"] == "plain") & (splits["split"] == "val")).sum()
+    assert held > 0
+    assert f"val split, {held} rows" in result.out
+
+
 def test_report_writes_one_page_without_scripts_or_links_outside(cli, trained_run, tmp_path):
     result = cli("report", trained_run, "--out", tmp_path / "r.html")
     assert result.code == 0, result.err

@@ -13,6 +13,7 @@ from attrcls.answers.calibration import tempered
 from attrcls.data.augment import Augmenter
 from attrcls.data.images import read_image, resize_to
 from attrcls.prediction.models import load_models
+from attrcls.runs import export
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +181,12 @@ def test_a_run_whose_pictures_are_not_here_is_checked_on_drawn_ones(trained_run,
     assert pictures.shape == (32, 3, 32, 32)
     assert "drawn pictures" in told
     assert "--images DIR" in told
+
+
+def test_pictures_to_check_on_are_looked_for_behind_those_that_cannot_be_read(trained_run, shared_squares, tmp_path):
+    for number in range(40):
+        (tmp_path / f"a{number:02d}.jpg").write_text("no picture")
+    shutil.copy(next((shared_squares / "images").glob("*.jpg")), tmp_path / "z.jpg")
+    pictures, told = export._pictures(load_models([trained_run])[0], tmp_path)
+    assert len(pictures) == 1
+    assert told == f"1 picture of {tmp_path}"

@@ -419,6 +419,41 @@ def test_a_mistake_in_predicts_options_is_told(cli, trained_run, table, options,
     assert expected in result.err
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda told: told["attributes"].pop("size"), "attributes: expected colour, size"),
+        (lambda told: told.update(fallback={}), "fallback: expected a class for each head"),
+        (lambda told: told["fallback"].update(colour=99), "fallback.colour: expected a number from 0 to 2, found 99"),
+        (lambda told: told["combine"].update(radices=[2, 2]), "combine: expected the radices"),
+    ],
+)
+def test_a_model_file_whose_parts_do_not_fit_each_other_is_refused_before_any_picture(cli, trained_run, shared_squares, tmp_path, change, expected):
+    shutil.copytree(trained_run, tmp_path / "run")
+    file = tmp_path / "run" / "model" / "model.json"
+    told = json.loads(file.read_text())
+    change(told)
+    file.write_text(json.dumps(told))
+    result = cli("predict", tmp_path / "run", shared_squares / "images", "--csv", tmp_path / "p.csv", "--submission")
+    assert result.code == 2, result.err
+    assert "model.json: damaged: " in result.err and expected in result.err
+
+
+def test_a_file_that_is_read_is_never_written_over_and_a_root_that_is_not_there_is_told(cli, trained_run, table, tmp_path):
+    before = table.read_bytes()
+    linked = tmp_path / "link.csv"
+    linked.symlink_to(table)
+    for arguments in (("predict", "--csv", table), ("predict", "--csv", linked), ("evaluate", "--json", table), ("evaluate", "--slices", table)):
+        result = cli(arguments[0], trained_run, table, *arguments[1:])
+        assert result.code == 2
+        assert "would be replaced; name another" in result.err
+    assert table.read_bytes() == before
+    absent = cli("predict", trained_run, table, "--image-root", tmp_path / "nowhere", "--csv", tmp_path / "p.csv")
+    assert absent.code == 2
+    assert "nowhere: no such folder" in absent.err
+    assert not (tmp_path / "p.csv").exists()
+
+
 def test_predict_needs_a_run_and_an_input(cli, trained_run):
     assert cli("predict", trained_run).code == 2
 

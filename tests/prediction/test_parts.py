@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from attrcls.data import loader
+from attrcls.data.images import ImageError
 from attrcls.engine import start_engine
 from attrcls.prediction import images
 from attrcls.prediction.images import predict_images
@@ -59,6 +61,28 @@ def test_what_was_kept_is_not_run_again_and_no_row_is_lost_or_doubled(models, pa
     assert resumed.status == whole.status
     assert resumed.error == whole.error
     assert resumed.status[20] == "unreadable"
+    for head, values in whole.probabilities.items():
+        assert np.array_equal(values, resumed.probabilities[head])
+
+
+def test_pictures_that_failed_are_tried_again(models, paths, tmp_path, monkeypatch):
+    # A disk, or a network, that is down for a while: neither size nor time of the file changes.
+    down = {paths[5], paths[6]}
+    read = loader.read_image
+
+    def failing(path, **options):
+        if path in down:
+            raise ImageError(f"{path}: input/output error")
+        return read(path, **options)
+
+    monkeypatch.setattr(loader, "read_image", failing)
+    with pytest.raises(KeyboardInterrupt):
+        predict(models, paths, tmp_path / "cache", stop_after=40)
+    down.clear()
+    resumed, _ = predict(models, paths, tmp_path / "cache")
+    whole, _ = predict(models, paths, tmp_path / "none")
+    assert resumed.status == whole.status
+    assert [resumed.status[place] for place in (5, 6, 20)] == ["ok", "ok", "unreadable"]
     for head, values in whole.probabilities.items():
         assert np.array_equal(values, resumed.probabilities[head])
 

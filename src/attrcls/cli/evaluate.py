@@ -53,14 +53,16 @@ def evaluate(
         raise UserError("expected a run directory and a labelled set: attrcls evaluate RUN INPUT [--truth FILE]")
     from attrcls.cli.live import image_progress
     from attrcls.data.tables import check_table_name, write_table
-    from attrcls.files import write_json
+    from attrcls.files import refuse_inputs, write_json
     from attrcls.runs.evaluate import run_evaluate
     from attrcls.slices import slice_table
 
+    *runs, source = runs_and_input
     if slices:
         check_table_name(slices)
-
-    *runs, source = runs_and_input
+        refuse_inputs("--slices", slices, source, truth, *quota)
+    if json:
+        refuse_inputs("--json", json, source, truth, *quota)
     with image_progress() as started:
         evaluated = run_evaluate(
             runs, source, truth=truth, split=split, image_column=image_column, image_root=image_root, encoding=encoding,

@@ -67,7 +67,17 @@ class ModelDescription(Spec):
 
 
 def misfit(description: ModelDescription) -> str | None:
-    """What of the counts and of the decoding does not fit the classes, in words; None where all does, as in what training writes."""
+    """What does not fit the heads and their classes, in words; None where all does, as in what training writes."""
+    sizes = {head: len(attribute.classes) for head, attribute in description.attributes.items()}
+    if description.combine and description.combiner:
+        if [len(description.combine.classes.get(name, ())) for name in description.combine.order] != description.combine.radices:
+            return "combine: expected the radices of its attributes' classes, in its order"
+        sizes[description.combiner.name] = description.combiner.size
+    for name, place in description.fallback.items():
+        if not 0 <= place < sizes.get(name, place + 1):
+            return f"fallback.{name}: expected a number from 0 to {sizes[name] - 1}, found {place}"
+    if lacking := [head for head in description.heads if head not in description.fallback]:
+        return f"fallback: expected a class for each head, found none of {', '.join(lacking)}"
     for what, table in (("class_counts", description.class_counts), ("decode.offsets", description.decode.offsets)):
         for head, numbers in table.items():
             classes = description.attributes[head].classes if head in description.attributes else []
@@ -131,11 +141,15 @@ def read_description(path: Path) -> ModelDescription:
             f"{path}: expected format version {FORMAT_VERSION}, found {found}; this attrcls is {version('attrcls')}: use the one that wrote it"
         )
     try:
-        return ModelDescription.model_validate(raw)
+        description = ModelDescription.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UserError(f"{path}: damaged: {where}: {first['msg']}") from error
+    if set(description.heads) != set(description.attributes):
+        heads, found = (", ".join(names) for names in (description.heads, description.attributes))
+        raise UserError(f"{path}: damaged: attributes: expected {heads}, found {found}")
+    return description
 
 
 def build_described(description: ModelDescription) -> Network:

@@ -19,7 +19,7 @@ from attrcls.engine import Engine
 from attrcls.errors import AttrclsError
 from attrcls.prediction.forward import Forward, torch_forward
 from attrcls.prediction.models import TrainedModel, heads_of
-from attrcls.prediction.parts import PART_PICTURES, PART_SECONDS, FloatArray, KeptParts, Part, joined
+from attrcls.prediction.parts import PART_PICTURES, PART_SECONDS, FloatArray, KeptParts, Part, joined, of_readable
 from attrcls.prediction.views import View, with_views
 from attrcls.sections import ImageSpec
 
@@ -76,7 +76,7 @@ def predict_images(
     for size, image in enumerate(dict.fromkeys(model.description.image for model in models)):
         same = [forward for model, forward in zip(models, forwards, strict=True) if model.description.image == image]
         done: set[int] = set()
-        for part in kept.of_size(size) if kept else ():
+        for part in map(of_readable, kept.of_size(size)) if kept else ():
             # Two commands that ran at once, and cut their parts elsewhere, kept some pictures twice; outputs are added up.
             if done.isdisjoint(part.positions.tolist()):
                 take(part)

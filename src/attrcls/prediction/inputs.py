@@ -22,6 +22,8 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".jsonl", ".parquet"})
 # How many pictures are asked for before a folder elsewhere, of which nothing is seen, is refused.
 PICTURES_TRIED = 5
+# The box of a row whose card has none, among cards that have: what lies outside a picture is cut off it.
+WHOLE_PICTURE = (0.0, 0.0, 1e9, 1e9)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def read_input(
     column = _image_column(table, image_column, file=source)
     bases = [image_root] if image_root else [source.parent] if isinstance(source, Url) else [source.parent, source.parent / "images"]
     paths = Locations(_look_up(cell, bases) for cell in table[column])
+    if isinstance(image_root, Path) and not os.path.isdir(image_root):
+        raise UserError(f"--image-root {image_root}: no such folder; name the folder that the paths in {source} are below")
     if isinstance(image_root, Url):
         below = (path for path in paths if isinstance(path, Url) and path.bare.startswith(image_root.bare))
         check_reachable(image_root, list(itertools.islice(below, PICTURES_TRIED)))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from attrcls.combine import Combiner
 from attrcls.data.cells import as_utf8
+from attrcls.data.remote import Location
 from attrcls.errors import UserError
 from attrcls.prediction.answers import READ, Answers
 from attrcls.prediction.inputs import PredictInput
@@ -44,6 +45,18 @@ def prediction_table(
     outputs |= {"status": predictions.status, "error": [as_utf8(text) for text in predictions.error]}
     inputs = asked.table.rename(columns=_renamed(list(asked.table.columns), taken=outputs))
     return pd.concat([inputs.reset_index(drop=True), pd.DataFrame(outputs)], axis=1)
+
+
+def refuse_predictions(table: pd.DataFrame, heads: Collection[str], *, file: Location) -> None:
+    """Raises:
+    UserError: the columns called like heads are answers that `predict` wrote, not labels: scored against them a model is always right.
+    """
+    answered = [head for head in heads if {head, f"{head}_confidence", "status", "error"} <= set(table.columns)]
+    if answered:
+        raise UserError(
+            f"{file}: holds predictions of {', '.join(answered)} (beside {answered[0]}_confidence, status and error), not labels; evaluate the table "
+            "that was predicted, or name the labels with --truth FILE"
+        )
 
 
 def predicted_codes(answers: Answers, combiner: Combiner) -> npt.NDArray[np.int64]:

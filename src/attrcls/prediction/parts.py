@@ -38,6 +38,12 @@ class Part:
     failures: Sequence[tuple[int, str, str]]
 
 
+def of_readable(part: Part) -> Part:
+    """A part without the pictures that could not be read: a network or a disk that failed may be well again."""
+    kept = ~np.isin(part.positions, [position for position, _, _ in part.failures])
+    return Part(part.positions[kept], {head: values[kept] for head, values in part.outputs.items()}, ())
+
+
 def joined(parts: Sequence[Part]) -> Part:
     """Several parts of the same models as one."""
     outputs = {head: np.concatenate([part.outputs[head] for part in parts]) for head in parts[0].outputs}

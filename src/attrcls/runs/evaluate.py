@@ -18,8 +18,9 @@ from attrcls.errors import Problem, ProblemsError, UserError
 from attrcls.evaluation import IntArray, Interval, score_with_intervals
 from attrcls.features.cache import default_cache
 from attrcls.prediction.answers import READ, Answers, answer, check_rules
-from attrcls.prediction.inputs import IMAGE_COLUMNS, TABLE_SUFFIXES, PredictInput, read_input, refuse_table_options
+from attrcls.prediction.inputs import IMAGE_COLUMNS, TABLE_SUFFIXES, WHOLE_PICTURE, PredictInput, read_input, refuse_table_options
 from attrcls.prediction.models import TrainedModel, combiner_of, heads_of, load_models
+from attrcls.prediction.output import refuse_predictions
 from attrcls.prediction.runtime import start_runtime
 from attrcls.prediction.views import parse_views
 from attrcls.runs.folder import RunFolder
@@ -181,7 +182,7 @@ def _from_card(models: Sequence[TrainedModel], source: Path, *, split: str | Non
     if not len(manifest):
         raise UserError(f"{source}: no row belongs to the {chosen} split; found rows of {', '.join(dict.fromkeys(splits)) or 'no split'}")
     frame = manifest.frame
-    boxes = manifest.boxes() if model.description.box else None
+    boxes = np.where(np.isnan(manifest.boxes()), WHOLE_PICTURE, manifest.boxes()) if model.description.box else None
     asked = PredictInput(pd.DataFrame({"path": frame["path"]}), "path", manifest.image_paths(), boxes)
     targets = {head: manifest.targets(head) for head in manifest.classes}
     groups = frame["group"].where(frame["group"] != "", "row " + frame["row_id"])
@@ -258,8 +259,7 @@ def _matched(truth: pd.DataFrame, asked: PredictInput, file: Path) -> pd.DataFra
     column = next((name for name in (asked.image_column, *IMAGE_COLUMNS) if name in truth.columns), None)
     if column is None:
         raise UserError(f"{file}: expected a column {asked.image_column} to match pictures by (columns: {', '.join(map(str, truth.columns[:20]))})")
-    repeated = truth[column][truth[column].duplicated()]
-    if len(repeated):
+    if len(repeated := truth[column][truth[column].duplicated()]):
         raise UserError(f"{file}: {repeated.iloc[0]!r} stands in column {column} more than once; one row per picture is needed")
     matched = truth.set_index(column).reindex(asked.table[asked.image_column])
     if matched.isna().all(axis=None):
@@ -270,8 +270,8 @@ def _matched(truth: pd.DataFrame, asked: PredictInput, file: Path) -> pd.DataFra
 def _targets(models: Sequence[TrainedModel], table: pd.DataFrame, pictures: Sequence[str], *, file: Location) -> dict[str, IntArray]:
     attributes = {head: spec for model in models for head, spec in model.description.attributes.items()}
     combiner = combiner_of(models)
-    problems: list[Problem] = []
-    targets: dict[str, IntArray] = {}
+    refuse_predictions(table, attributes, file=file)
+    problems, targets = list[Problem](), dict[str, IntArray]()
     for head, spec in attributes.items():
         column = next((name for name in (spec.column, head) if name and name in table.columns), None)
         if column is None:

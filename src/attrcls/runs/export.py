@@ -66,10 +66,12 @@ def _pictures(model: TrainedModel, images: Path | None) -> tuple[Tensor, str]:
     """uint8 `(pictures, 3, px, px)`, and in words where they are from."""
     image = model.description.image
     if images is not None:
-        read = read_pictures(read_input(images, box=model.description.box).paths[:CHECKED_PICTURES], None, image)
-        if not len(read):
-            raise UserError(f"--images {images}: no picture of it can be read; name a folder with others")
-        return read, f"{len(read)} pictures of {images}"
+        asked = read_input(images, box=model.description.box)
+        for start in range(0, len(asked.paths), CHECKED_PICTURES):
+            some = slice(start, start + CHECKED_PICTURES)
+            if len(read := read_pictures(asked.paths[some], None if asked.boxes is None else asked.boxes[some], image)):
+                return read, f"{len(read)} picture{'' if len(read) == 1 else 's'} of {images}"
+        raise UserError(f"--images {images}: no picture of it can be read; name a folder with others")
     for split, name in (("val", "validation"), ("train", "training")):
         own = run_pictures(model.run, split, most=CHECKED_PICTURES)
         if own is not None and len(read := read_pictures(own.paths, own.boxes, image)):
@@ -85,8 +87,11 @@ def _calibration(model: TrainedModel, images: Path | None) -> Calibration:
     heads = model.description.heads
     image = model.description.image
     if images is not None:
-        paths = read_input(images, box=model.description.box).paths
-        seen, unseen = read_pictures(paths[::2][:CALIBRATION_PICTURES], None, image), read_pictures(paths[1::2][:MEASURED_PICTURES], None, image)
+        asked = read_input(images, box=model.description.box)
+        seen, unseen = (
+            read_pictures(asked.paths[half], None if asked.boxes is None else asked.boxes[half], image)
+            for half in (slice(0, 2 * CALIBRATION_PICTURES, 2), slice(1, 2 * MEASURED_PICTURES, 2))
+        )
         if not (len(seen) and len(unseen)):
             raise UserError(f"--int8 --images {images}: expected two pictures or more that can be read; name a folder with more")
         return Calibration(seen, unseen, {head: np.full(len(unseen), MISSING) for head in heads})

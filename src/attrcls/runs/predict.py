@@ -14,6 +14,7 @@ from attrcls.data.tables import check_table_name, write_table
 from attrcls.engine import advise_on_memory
 from attrcls.errors import UserError
 from attrcls.features.cache import default_cache
+from attrcls.files import refuse_inputs
 from attrcls.prediction.answers import ABSTAINED, READ, answer, check_rules
 from attrcls.prediction.images import Predictions, Runner, predict_images
 from attrcls.prediction.inputs import PredictInput, read_input
@@ -98,6 +99,7 @@ def run_predict(
         if is_url(out):
             raise UserError(f"--csv {csv}: expected a file on this machine; copy it from there")
         check_table_name(out)
+        refuse_inputs("--csv", out, source, *quota)
     models = load_models([Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)])
     asked = read_input(
         parse_location(source), image_column=image_column, image_root=parse_location(image_root) if image_root else None,
