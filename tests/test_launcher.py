@@ -56,3 +56,13 @@ def test_shares_are_all_of_a_batch_and_nothing_twice(processes):
     assert sorted(item for share in shares for item in share) == [0, 1, 2, 3]
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert WHOLE.of((1, 2)) == (1, 2)
+
+
+def test_a_launcher_that_is_not_understood_is_told_and_is_no_traceback(cli, monkeypatch, shared_squares):
+    for name, value in SRUN.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
+    for command in (("train", shared_squares / "squares.task.yaml"), ("data", shared_squares / "squares.task.yaml")):
+        result = cli(*command)
+        assert result.code == 2
+        assert "srun with --ntasks-per-node" in result.err and "Traceback" not in result.err

@@ -5,9 +5,11 @@ Only `attrcls.cli` catches these; `exit_code` is what the shell sees.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SHOWN_PROBLEMS = 20
+# Of one problem that many rows have.
+SHOWN_ROWS = 5
 # A cell may hold a hundred thousand characters; what is said of it must still be read.
 PROBLEM_CHARACTERS = 500
 
@@ -42,9 +44,14 @@ class Problem:
     column: str | None = None
 
     def __str__(self) -> str:
+        return self.of_rows([] if self.row is None else [self.row])
+
+    def of_rows(self, rows: Sequence[int]) -> str:
+        """The same said of these rows, in one line."""
         where = self.file
-        if self.row is not None:
-            where += f", row {self.row}"
+        if rows:
+            more = len(rows) - SHOWN_ROWS
+            where += f", {'row' if len(rows) == 1 else 'rows'} {', '.join(map(str, rows[:SHOWN_ROWS]))}" + (f" and {more:,} more" if more > 0 else "")
         if self.column is not None:
             where += f", column {self.column}"
         return shortened(f"{where}: {self.message}", PROBLEM_CHARACTERS)
@@ -58,15 +65,26 @@ def shortened(text: str, characters: int) -> str:
     return f"{text[:start]} … {len(text) - start - end:,} characters … {text[-end:]}"
 
 
+def tell_problems(problems: Sequence[Problem]) -> tuple[list[str], int]:
+    """The first of the problems, a line for those that are the same but for their rows, and how many problems are not among them."""
+    alike: dict[Problem, list[int]] = {}
+    for problem in problems:
+        rows = alike.setdefault(replace(problem, row=None), [])
+        rows += [] if problem.row is None else [problem.row]
+    shown = list(alike.items())[:SHOWN_PROBLEMS]
+    return [problem.of_rows(rows) for problem, rows in shown], len(problems) - sum(max(1, len(rows)) for _, rows in shown)
+
+
 class ProblemsError(UserError):
     """Everything that is wrong with a file or a dataset, found in one pass and raised once."""
 
     def __init__(self, title: str, problems: Sequence[Problem], *, fix: str | None = None) -> None:
         self.title = title
         self.problems = list(problems)
-        lines = [title, *(f"  {problem}" for problem in self.problems[:SHOWN_PROBLEMS])]
-        if len(self.problems) > SHOWN_PROBLEMS:
-            lines.append(f"  … and {len(self.problems) - SHOWN_PROBLEMS} more")
+        shown, left = tell_problems(self.problems)
+        lines = [title, *(f"  {line}" for line in shown)]
+        if left:
+            lines.append(f"  … and {left:,} more")
         if fix:
             lines.append(fix)
         super().__init__("\n".join(lines))

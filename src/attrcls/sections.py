@@ -13,6 +13,12 @@ from attrcls.spec import Spec
 # 0.30 at 0.0005, 0.44 at 0.01 and 0.47 at 0.02 on clothing's garments, 0.60, 0.72 and 0.73 on age5's bands; after twenty
 # epochs 0.01 and 0.02 did equally well.
 FROZEN_LR = 0.01
+# The options that give a task's keys on the command line.
+FLAGS = {
+    "trunk.weights": "--weights", "trunk.freeze": "--freeze", "epochs": "--epochs", "batch_size": "--batch-size", "seed": "--seed",
+    "optimiser.lr": "--lr", "optimiser.sweep": "--sweep-lr", "optimiser.accumulate": "--accumulate",
+    "balance": "--balance", "balance.heads": "--balance",
+}  # fmt: skip
 Share = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]

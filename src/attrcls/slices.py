@@ -52,6 +52,11 @@ class Slice:
         return round(self.rows * (1 - self.top1.value))
 
     @property
+    def worse(self) -> bool:
+        """Whether fewer of its rows are right than of the head's other rows."""
+        return self.top1.value < self.rest
+
+    @property
     def name(self) -> str:
         """Such as `age >=60, mask wear`."""
         return ", ".join(f"{attribute} {value}" for attribute, value in self.conditions)

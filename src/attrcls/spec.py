@@ -21,6 +21,9 @@ from attrcls.errors import Problem, ProblemsError, UserError
 
 SpecKind = Literal["tasks", "data_cards"]
 MAX_SPEC_BYTES = 1_000_000
+_CALLED: Mapping[SpecKind, str] = {"tasks": "task", "data_cards": "data card"}
+# What is likely a table of labels, given where a spec should be.
+_TABLES = frozenset({".csv", ".tsv", ".jsonl", ".parquet"})
 
 
 class Spec(BaseModel):
@@ -50,12 +53,14 @@ def find_spec(kind: SpecKind, argument: str, *, relative_to: Path | None = None)
     path = (relative_to or Path()) / os.path.expanduser(argument)
     # os.path, unlike Path, finds a name that is too long simply absent.
     if os.path.isfile(path):
+        if path.suffix.lower() in _TABLES:
+            raise UserError(f"{path}: expected a {_CALLED[kind]}, which is YAML, found a table; draft one from it: attrcls card init {path}")
         # labels.card.yaml and labels.task.yaml, as `card init` calls them, are both about labels.
         return Found(path.stem.removesuffix(".card").removesuffix(".task"), path, bundled=False)
     bundled = bundled_specs(kind)
     if argument in bundled:
         return Found(argument, bundled[argument], bundled=True)
-    what = {"tasks": "task", "data_cards": "data card"}[kind]
+    what = _CALLED[kind]
     if os.path.isdir(path):
         raise UserError(f"{path} is a folder; expected a {what}: a YAML file, or one of {', '.join(bundled)}")
     raise UserError(
@@ -118,8 +123,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def parse_spec(model: type[SpecT], raw: Mapping[str, Any], *, file: str) -> SpecT:
-    """Build a spec from plain values.
+def parse_spec(model: type[SpecT], raw: Mapping[str, Any], *, file: str, given: Mapping[str, str] | None = None) -> SpecT:
+    """Build a spec from plain values, those of `file`; `given` names what said those at some keys instead, such as a flag.
 
     Raises:
         ProblemsError: all faults at once, each with its key path, what was found, and the nearest right key.
@@ -127,9 +132,17 @@ def parse_spec(model: type[SpecT], raw: Mapping[str, Any], *, file: str) -> Spec
     try:
         return model.model_validate(dict(raw))
     except ValidationError as error:
-        problems = [Problem(file, _explain(model, fault)) for fault in error.errors()]
+        problems = [_problem(_explain(model, fault), file=file, given=given or {}) for fault in error.errors()]
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise ProblemsError(f"{file}: {count} found", problems) from error
+        of_file = any(problem.file == file for problem in problems)
+        raise ProblemsError(f"{file if of_file else 'what was asked for'}: {count} found", problems) from error
+
+
+def _problem(text: str, *, file: str, given: Mapping[str, str]) -> Problem:
+    for key, flag in given.items():
+        if text.startswith((f"{key}: ", f"{key}.")):
+            return Problem(flag, text.removeprefix(f"{key}: "))
+    return Problem(file, text)
 
 
 def parse_assignment(assignment: str) -> tuple[str, Any]:
@@ -209,6 +222,8 @@ def _explain(model: type[BaseModel], fault: ErrorDetails) -> str:
     if fault["type"] == "missing":
         return f"{key}: this key is needed and not given"
     # Where a rule spans several keys, its message names them, and there is no key to put before it.
+    if fault["type"] == "too_short":
+        return f"{key}: expected {fault['ctx']['min_length']} or more, found {fault['ctx']['actual_length']}"
     message = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ").split(", unable to parse")[0]
     expected = message if fault["type"] == "value_error" else f"expected {message}, found {_kind_of(found)}"
     choices = (fault.get("ctx") or {}).get("expected")

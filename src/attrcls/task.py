@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from attrcls.card import RESERVED_NAMES, AttributeSpec, BoxSpec, Card, load_card
 from attrcls.errors import UserError
 from attrcls.sections import (
+    FLAGS,
     FROZEN_LR,
     BalanceSpec,
     CardUse,
@@ -222,18 +223,22 @@ def load_plan(argument: str, *, overrides: Sequence[str] = (), changes: Mapping[
     """
     found = find_spec("tasks", argument)
     raw = {"name": found.name, **read_yaml(found.path)}
-    asked = [*map(parse_assignment, overrides), *(changes or {}).items()]
+    if "heads" not in raw and {"tables", "attributes"} <= {*raw}:
+        raise UserError(f"{found.path}: expected a task, found a data card; name a task that has it among its `cards:`, as `card init` drafts one")
+    of_flags = changes or {}
+    asked = [*map(parse_assignment, overrides), *of_flags.items()]
+    given = {key: f"--set {key}" for key, _ in asked} | {key: FLAGS.get(key, key) for key in of_flags}
     for change in asked:
         # Each time, so that a key below finds what a short form before it says.
         raw = with_values(_spelt_out(raw), [change])
     raw = _spelt_out(raw)
-    task = parse_spec(Task, raw, file=str(found.path))
+    task = parse_spec(Task, raw, file=str(found.path), given=given)
     if heads:
         for head in heads:
             if head not in task.heads:
                 raise UserError(f"--heads: task {task.name} has no head {head!r}{suggest(head, task.heads)} (heads: {', '.join(task.heads)})")
         reduced = _of_heads_alone(raw, heads, asked=[key for key, _ in asked])
-        task = parse_spec(Task, reduced, file=f"{found.path} with --heads {','.join(heads)}")
+        task = parse_spec(Task, reduced, file=f"{found.path} with --heads {','.join(heads)}", given=given)
     cards, found_cards = {}, {}
     for use in task.cards:
         card, where = load_card(use.card, relative_to=None if found.bundled else found.path.parent)

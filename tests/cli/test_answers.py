@@ -443,12 +443,16 @@ def test_runs_of_different_heads_are_each_decoded_as_they_were_fitted(trained_ru
 def test_a_quota_on_the_code_of_rows_none_of_which_can_be_read_tells_the_rows(cli, trained_run, shared_squares, tmp_path, command):
     options = ("--csv", tmp_path / "p.csv") if command == "predict" else ()
     (tmp_path / "else").mkdir()
+    for path in pd.read_csv(shared_squares / "labels.csv")["path"]:
+        (tmp_path / "else" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "else" / path).touch()
     result = cli(command, trained_run, shared_squares / "labels.csv", *options, "--image-root", tmp_path / "else", "--quota", "uniform")
-    assert result.code == 3, result.err
     if command == "evaluate":
-        assert "80 rows could not be read" in result.err
+        assert result.code == 2, result.err
+        assert "no picture of its 80 rows can be read" in result.err
     else:
-        assert set(pd.read_csv(tmp_path / "p.csv")["status"]) == {"missing"}
+        assert result.code == 3, result.err
+        assert set(pd.read_csv(tmp_path / "p.csv")["status"]) == {"unreadable"}
 
 
 def test_slices_are_cut_by_labels_that_another_head_did_not_answer(cli, trained_run, shared_squares, tmp_path):

@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 
-ALL = {"verdicts.csv", "aum_values.csv", "cleaned.csv", "review.html", "status.json", "config.yaml"}
+ALL = {"verdicts.csv", "aum_values.csv", "cleaned.csv", "review.html", "status.json", "config.yaml", "skipped.txt"}
 
 
 @pytest.fixture
@@ -41,6 +41,17 @@ def test_fast_cleaning_writes_every_file_and_ranks_planted_faults_first(cli, fau
     status = json.loads((tmp_path / "clean" / "status.json").read_text())
     assert (status["state"], status["kind"]) == ("finished", "cleaning")
     assert "paper's rule" in result.out
+
+
+def test_rows_that_are_left_out_are_told_kept_in_a_file_and_left_out_by_the_command_that_is_suggested(cli, faulty, tmp_path):
+    (faulty / "images" / "p00_0.jpg").unlink()
+    result = clean(cli, faulty, tmp_path / "clean", "--fast", "--set", "image.px=64", "--on-error", "skip")
+    assert result.code == 0, result.err
+    assert "some left out for 1 problem (skipped.txt)" in result.err
+    skipped = (tmp_path / "clean" / "skipped.txt").read_text()
+    assert skipped.startswith("labels.csv, row 1, column file: no file images/p00_0.jpg") and str(tmp_path) not in skipped
+    [then] = [line for line in result.out.splitlines() if line.startswith("then: attrcls train")]
+    assert "--on-error skip" in then.partition(" · ")[0]
 
 
 def test_a_head_that_would_lose_many_of_its_labels_is_told_of(cli, faulty, tmp_path, monkeypatch):
@@ -258,11 +269,13 @@ def test_decisions_of_other_labels_are_refused_and_the_first_differences_named(c
         (("--set", "clean.impossible=[{colour: pink}]"), "no class 'pink'"),
     ],
 )
-def test_bad_arguments_end_with_a_message_and_code_2(cli, squares, tmp_path, options, told):
+def test_bad_arguments_end_with_a_message_and_code_2_and_leave_no_folder_that_would_be_in_the_way(cli, squares, tmp_path, options, told, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     result = cli("clean-labels", squares / "squares.task.yaml", "--workers", 0, *options)
     assert result.code == 2
     assert told in result.err
     assert "Traceback" not in result.err
+    assert not (tmp_path / "runs" / "clean-squares" / "config.yaml").exists()
 
 
 def test_a_folder_of_something_else_is_not_overwritten_even_if_asked(cli, squares, tmp_path):

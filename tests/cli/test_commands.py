@@ -274,7 +274,7 @@ def test_evaluate_never_calls_a_row_that_trained_a_test_row(cli, squares, tmp_pa
     ("truth", "expected"),
     [
         ("ImageID,code\np00_0.jpg,6\n", "expected a code from 0 to 5, found '6'"),
-        ("ImageID,colour\np00_0.jpg,mauve\n", "p00_0.jpg: expected one of red, green, blue, found 'mauve'"),
+        ("ImageID,colour\np00_0.jpg,mauve\n", "truth.csv, row 1, column colour: expected one of red, green, blue, found 'mauve'"),
         ("ImageID,other\np00_0.jpg,1\n", "no column holds labels"),
         ("ImageID,code\nelse.jpg,1\n", "none of its 1 pictures is in the input"),
         ("ImageID,code\np00_0.jpg,1\np00_0.jpg,2\n", "more than once"),
@@ -433,3 +433,88 @@ def test_a_run_carries_a_model_card_that_tells_its_scores(trained_run):
     card = (trained_run / "model" / "README.md").read_text(encoding="utf-8")
     assert "# Squares" in card
     assert "| colour | 12 |" in card
+
+
+def test_a_drafted_card_finds_pictures_below_folders_of_any_name_and_says_where_it_finds_none(cli, tmp_path):
+    (tmp_path / "data" / "pics_2024" / "a").mkdir(parents=True)
+    (tmp_path / "data" / "another").mkdir()
+    (tmp_path / "data" / "another" / "0.jpg").touch()
+    for row in range(1, 8):
+        (tmp_path / "data" / "pics_2024" / "a" / f"{row}.jpg").touch()
+    pd.DataFrame({"file": [f"{row}.jpg" for row in range(8)], "kind": ["x", "y"] * 4}).to_csv(tmp_path / "data" / "t.csv", index=False)
+    assert cli("card", "init", tmp_path / "data" / "t.csv").code == 0
+    assert load_card(str(tmp_path / "data" / "t.card.yaml"))[0].images.root == "pics_2024/a"
+    pd.DataFrame({"file": [f"none/{row}.jpg" for row in range(8)], "kind": ["x", "y"] * 4}).to_csv(tmp_path / "u.csv", index=False)
+    told = cli("card", "init", tmp_path / "u.csv", "--out", "-")
+    assert "# No picture was found: say in `root:`" in told.out
+    assert yaml.safe_load(told.out)["images"]["root"] == "."
+
+
+def test_a_drafted_card_guesses_groups_by_name_or_by_numbers_that_are_none_and_says_why(cli, tmp_path):
+    rows = 240
+    table = pd.DataFrame({"file": [f"{row}.jpg" for row in range(rows)], "kind": ["x", "y", "z"] * 80})
+    table.assign(Photographer=[f"p{row // 4}" for row in range(rows)]).to_csv(tmp_path / "a.csv", index=False)
+    assert "\ngroup: Photographer  # rows of one" in cli("card", "init", tmp_path / "a.csv", "--out", "-").out
+    table.assign(serial=[f"{row // 4:05}" for row in range(rows)]).to_csv(tmp_path / "b.csv", index=False)
+    assert "\ngroup: serial  # a guess, for its 60 values stand in 4 rows each: rows of one" in cli(
+        "card", "init", tmp_path / "b.csv", "--out", "-"
+    ).out.replace("'serial'", "serial")
+    # Twenty classes of equally many rows are classes, and so are padded codes that are few.
+    table.assign(level=[row % 20 for row in range(rows)], code=[f"{row % 3:02}" for row in range(rows)]).to_csv(tmp_path / "c.csv", index=False)
+    drafted = yaml.safe_load(cli("card", "init", tmp_path / "c.csv", "--out", "-").out)
+    assert "group" not in drafted and {"level", "code"} <= set(drafted["attributes"])
+
+
+def test_a_drafted_card_cuts_numbers_among_which_a_few_are_none_and_names_classes_of_one_row(cli, tmp_path):
+    rows = 100
+    ages = [str(10 + row % 60) for row in range(rows)]
+    ages[7] = ages[50] = "n/a"
+    table = pd.DataFrame({"file": [f"{row}.jpg" for row in range(rows)], "age": ages, "kind": ["x", "y", "z", "y"] * 24 + ["x", "y", "y", "odd"]})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert cli("card", "init", tmp_path / "t.csv").code == 0
+    card, found = load_card(str(tmp_path / "t.card.yaml"))
+    age = card.attributes["age"]
+    assert len(age.cuts) == 2 and age.missing == ["", "n/a"] and age.index_of("n/a") == -1
+    assert "# in one row only, so not to be learned: odd" in found.path.read_text()
+
+
+def test_tables_beside_the_card_find_its_pictures_in_prediction_and_evaluation(cli, squares, tmp_path):
+    # Pictures below a folder of no common name, the table in one of its own.
+    data = tmp_path / "data"
+    (data / "tables").mkdir(parents=True)
+    shutil.move(squares / "images", data / "shots")
+    shutil.move(squares / "labels.csv", data / "tables" / "labels.csv")
+    card = squares / "squares.card.yaml"
+    card.write_text(card.read_text().replace("tables: [labels.csv]", "tables: [tables/labels.csv]").replace("root: images", "root: shots"))
+    options = ("--data", data, "--workers", 0, "--epochs", 1)
+    assert cli("train", squares / "squares.task.yaml", *options, "--out", tmp_path / "run").code == 0
+    shutil.copy(data / "tables" / "labels.csv", data / "tables" / "new.csv")
+    for name in ("labels.csv", "new.csv"):
+        predicted = cli("predict", tmp_path / "run", data / "tables" / name, "--csv", tmp_path / "p.csv", "--workers", 0)
+        assert predicted.code == 0, predicted.err
+        assert cli("evaluate", tmp_path / "run", data / "tables" / name, "--workers", 0).code == 0
+    shutil.copy(data / "tables" / "labels.csv", tmp_path / "moved.csv")
+    for command in (("predict", "--csv", tmp_path / "q.csv"), ("evaluate",)):
+        refused = cli(command[0], tmp_path / "run", tmp_path / "moved.csv", *command[1:])
+        assert refused.code == 2
+        assert "moved.csv: none of its 80 pictures is found, such as 'p00_0.jpg'" in refused.err and "--image-root DIR" in refused.err
+    assert not (tmp_path / "q.csv").exists()
+
+
+def test_a_row_without_a_picture_is_told_once_with_its_name_in_evaluation(cli, trained_run, squares):
+    (squares / "images" / "p00_0.jpg").unlink()
+    partly = cli("evaluate", trained_run, squares / "labels.csv", "--workers", 0)
+    assert partly.code == 3
+    [line] = [line for line in partly.err.splitlines() if "no such file" in line]
+    assert line.count("p00_0.jpg") == 1
+
+
+def test_slices_that_are_no_worse_than_the_other_rows_are_not_called_the_worst(cli, trained_run, shared_squares, tmp_path):
+    table = pd.read_csv(shared_squares / "labels.csv")
+    assert cli("predict", trained_run, shared_squares / "labels.csv", "--csv", tmp_path / "p.csv", "--workers", 0).code == 0
+    told = pd.read_csv(tmp_path / "p.csv")
+    right = table.assign(colour=told["colour"], Size=told["size"])
+    right.to_csv(tmp_path / "right.csv", index=False)
+    result = cli("evaluate", trained_run, tmp_path / "right.csv", "--image-root", shared_squares / "images", "--workers", 0)
+    assert result.code == 0, result.err
+    assert "worst slices: none is worse than the other rows" in result.out

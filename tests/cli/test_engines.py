@@ -104,7 +104,7 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(cli, trained
     assert result.code == 2
     assert found is None
     assert package in result.err
-    assert f"pip install 'attrcls[{ENGINES[engine]}]'" in result.err
+    assert f"pip install '.[{ENGINES[engine]}]'" in result.err
 
 
 @pytest.mark.parametrize(

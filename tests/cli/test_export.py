@@ -169,7 +169,7 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(cli, trained
     result = cli("export", trained_run, "--onnx", tmp_path / "m.onnx")
     assert result.code == 2
     assert package in result.err
-    assert "pip install 'attrcls[onnx]'" in result.err
+    assert "pip install '.[onnx]'" in result.err
 
 
 def test_a_run_whose_pictures_are_not_here_is_checked_on_drawn_ones(trained_run, graph_cache, tmp_path, monkeypatch):

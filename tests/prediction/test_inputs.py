@@ -6,6 +6,7 @@ import pytest
 
 from attrcls.card import BoxSpec
 from attrcls.errors import UserError
+from attrcls.model.description import TableImages
 from attrcls.prediction.inputs import read_input
 
 
@@ -52,6 +53,40 @@ def test_files_are_looked_up_beside_the_table_in_images_and_under_the_root(tmp_p
     rooted = read_input(tmp_path / "t.csv", image_root=tmp_path / "else").paths
     assert rooted[2].exists()
     assert not rooted[0].exists()
+
+
+def test_files_are_looked_up_where_the_table_of_that_name_had_its_own_or_else_where_any_had(tmp_path):
+    known = [TableImages(file="train.csv", column="photo", root="a"), TableImages(file="test.csv", column="shot", root="../b")]
+    touch(tmp_path / "t" / "a" / "x.jpg", tmp_path / "b" / "x.jpg", tmp_path / "b" / "y.jpg")
+    for name in ("train.csv", "test.csv"):
+        (tmp_path / "t" / name).write_text("photo,shot,path\nx.jpg,x.jpg,none.jpg\n")
+    train, test = (read_input(tmp_path / "t" / name, known=known) for name in ("train.csv", "test.csv"))
+    assert (train.image_column, [*train.paths]) == ("photo", [tmp_path / "t" / "a" / "x.jpg"])
+    assert (test.image_column, [*test.paths]) == ("shot", [tmp_path / "b" / "x.jpg"])
+    (tmp_path / "t" / "new.csv").write_text("path\ny.jpg\n")
+    assert [*read_input(tmp_path / "t" / "new.csv", known=known).paths] == [tmp_path / "b" / "y.jpg"]
+
+
+def test_a_name_that_two_likely_folders_have_is_refused_and_what_lies_beside_the_table_comes_first(tmp_path):
+    known = [TableImages(file="train.csv", column="path", root=root) for root in ("a", "b")]
+    touch(tmp_path / "a" / "x.jpg", tmp_path / "b" / "x.jpg", tmp_path / "b" / "y.jpg", tmp_path / "y.jpg")
+    (tmp_path / "t.csv").write_text("path\ny.jpg\n")
+    assert [*read_input(tmp_path / "t.csv", known=known).paths] == [tmp_path / "y.jpg"]
+    (tmp_path / "t.csv").write_text("path\ny.jpg\nx.jpg\n")
+    with pytest.raises(UserError, match=r"'x.jpg' is found in .*a and in .*b; say which .* --image-root DIR"):
+        read_input(tmp_path / "t.csv", known=known)
+    assert [*read_input(tmp_path / "t.csv", image_root=tmp_path / "a", known=known).paths][1] == tmp_path / "a" / "x.jpg"
+
+
+def test_a_table_of_which_no_picture_is_found_is_in_the_wrong_place_and_one_with_a_single_picture_is_not(tmp_path):
+    (tmp_path / "t.csv").write_text('path\na.jpg\n""\nb.jpg\n')
+    with pytest.raises(UserError, match=rf"none of its 2 pictures is found, such as 'a.jpg' \(looked in {tmp_path}, .*--image-root DIR"):
+        read_input(tmp_path / "t.csv").refuse_nowhere()
+    touch(tmp_path / "b.jpg")
+    read_input(tmp_path / "t.csv").refuse_nowhere()
+    # What says by itself where it lies is each row's own trouble.
+    (tmp_path / "t.csv").write_text("path\n/nowhere/a.jpg\n")
+    read_input(tmp_path / "t.csv").refuse_nowhere()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16"])

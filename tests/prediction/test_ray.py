@@ -148,4 +148,4 @@ def test_ray_that_is_not_installed_is_named_with_the_command_that_brings_it(cli,
     without("ray")
     result = cli("predict", trained_run, asked, "--ray", "local")
     assert result.code == 2
-    assert "pip install 'attrcls[ray]'" in result.err
+    assert "pip install '.[ray]'" in result.err

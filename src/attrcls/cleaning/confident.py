@@ -35,7 +35,7 @@ def require_cleanlab() -> Any:
         import cleanlab.filter
         import cleanlab.rank
     except ImportError as error:
-        raise UserError("--method confident needs cleanlab: pip install 'attrcls[confident]'") from error
+        raise UserError("--method confident needs cleanlab: pip install '.[confident]' in attrcls's folder") from error
     return cleanlab
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from attrcls.cli.options import Cache, CacheSize, DataDirs, Device, Overrides, Precision, RawCells, Workers
+from attrcls.cli.options import Cache, CacheSize, DataDirs, Device, Overrides, Precision, RawCells, Workers, size_of_cache
 from attrcls.cli.shell import INTERRUPTED, count, err, out, refuse_launcher, reported, tell_end, warn
 from attrcls.errors import UserError
 
@@ -38,7 +38,7 @@ def clean_labels(
     device: Device = "auto",
     precision: Precision = "auto",
     cache: Cache = None,
-    cache_size: CacheSize = "20GB",
+    cache_size: CacheSize = None,
     limit: Annotated[int | None, typer.Option(min=1, help="use at most so many rows of each split")] = None,
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="stop, or skip rows that cannot be used")] = "stop",
     resume: Annotated[bool, typer.Option("--resume", help="go on with the cleaning in --out")] = False,
@@ -47,7 +47,8 @@ def clean_labels(
 ) -> None:
     """Find wrong labels: verdicts to review, and a cleaned table."""
     from attrcls.cli.live import image_progress
-    from attrcls.runs.clean import run_apply, run_clean
+    from attrcls.runs.apply import run_apply
+    from attrcls.runs.clean import run_clean
 
     if apply is not None:
         refuse_launcher("clean-labels --apply")
@@ -71,7 +72,7 @@ def clean_labels(
                 task, data=data, out=out_path, heads=heads.split(",") if heads else (), method=method, full=full, all_splits=all_splits,
                 overrides=overrides, changes={key: value for key, value in changes.items() if value is not None}, device=device,
                 precision=precision, workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite,
-                raw_cells=raw_cells, cache=cache, cache_size=cache_size, on_pictures=on_pictures,
+                raw_cells=raw_cells, cache=cache, cache_size=size_of_cache(cache, cache_size), on_pictures=on_pictures,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise typer.Exit(tell_end("interrupted; go on with the same command and --resume", INTERRUPTED)) from None
@@ -83,7 +84,8 @@ def clean_labels(
     out.print(f"look at them: {folder / 'review.html'}")
     given = shlex.join([task, *(part for directory in data for part in ("--data", directory))])
     verdicts = shlex.quote(str(folder / "verdicts.csv"))
-    out.print(f"then: attrcls train {given} --decisions {verdicts} · attrcls clean-labels {given} --apply decisions.csv --out cleaned.csv")
+    skipping = " --on-error skip" if on_error == "skip" else ""
+    out.print(f"then: attrcls train {given} --decisions {verdicts}{skipping} · attrcls clean-labels {given} --apply decisions.csv --out cleaned.csv")
 
 
 def show_applied(done: "pd.DataFrame") -> None:

@@ -35,22 +35,20 @@ def data(
     hold_back.duplicates=group keeps them in one split.
     """
     from attrcls.cli.duplicates import show_duplicates
-    from attrcls.data.tables import check_table_name, write_table
     from attrcls.errors import UserError
     from attrcls.runs.data import run_data
 
-    if duplicates_csv:
-        if not duplicates:
-            raise UserError("--duplicates-csv writes what --no-duplicates does not look for: leave one of them out")
-        check_table_name(duplicates_csv)
-    facts = run_data(task, data=data_dirs, overrides=overrides, changes=balance_changes(balance), duplicates=duplicates)
+    if duplicates_csv and not duplicates:
+        raise UserError("--duplicates-csv writes what --no-duplicates does not look for: leave one of them out")
+    facts = run_data(
+        task, data=data_dirs, overrides=overrides, changes=balance_changes(balance), duplicates=duplicates, duplicates_csv=duplicates_csv
+    )
     _show(facts)
     if facts.balance:
         _show_balance(facts.balance)
     if facts.duplicates is not None and facts.duplicate_table is not None:
         show_duplicates(facts.duplicates, facts.duplicate_table)
         if duplicates_csv:
-            write_table(facts.duplicate_table, duplicates_csv)
             out.print(f"duplicates: {duplicates_csv}")
     _end(facts)
 

@@ -155,13 +155,13 @@ def _show_slices(slices: "Sequence[Slice]", *, heads: Sequence[str]) -> None:
     for title in ("head", "slice", "rows", "top-1", "other rows", ""):
         table.add_column(title, justify="right" if title in ("rows", "other rows") else "left", overflow="fold")
     for head in dict.fromkeys(heads):
-        of_head = [each for each in slices if each.head == head]
+        of_head = [each for each in slices if each.head == head and each.worse]
         shown = [each for each in of_head if each.kind != "group"][:SHOWN_SLICES] + [each for each in of_head if each.kind == "group"][:SHOWN_GROUPS]
         for each in shown:
             rest = "–" if each.rest != each.rest else f"{each.rest:.3f}"
             table.add_row(each.head, each.name, f"{each.rows:,}", _told(each.top1, interval=True), rest, "fails" if each.fails else "")
     out.print()
-    out.print(table)
+    out.print(table if table.row_count else "worst slices: none is worse than the other rows")
 
 
 def _mean_of(evaluated: "Evaluated") -> str:

@@ -1,5 +1,6 @@
 """Options that several commands share, declared once so that they read and behave alike."""
 
+import contextlib
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +10,9 @@ from attrcls.errors import UserError
 DataDirs = Annotated[list[str], typer.Option("--data", help="folder of the card's data; with several cards CARD=DIR, once each")]
 Overrides = Annotated[list[str], typer.Option("--set", help="override any key, such as heads.age.weight=2; may be repeated")]
 ImageColumn = Annotated[str | None, typer.Option(help="the table's column of pictures [default: found by its name]")]
-ImageRoot = Annotated[str | None, typer.Option(help="the folder, or URL, of the table's pictures [default: beside it, or in images/]")]
+ImageRoot = Annotated[
+    str | None, typer.Option(help="the folder, or URL, of the table's pictures [default: beside it, in images/, or as the training's cards say]")
+]
 Encoding = Annotated[str | None, typer.Option(help="the table's encoding [default: UTF-8, then cp949]")]
 Balance = Annotated[str | None, typer.Option("--balance", metavar="HEADS", help="draw these heads' classes equally often, such as mask,age; or none")]
 BatchSize = Annotated[int, typer.Option(help="pictures per batch")]
@@ -25,7 +28,7 @@ Cache = Annotated[
         help="keep decoded pictures in a folder, for later epochs and runs; device keeps all on --device, if they fit (a folder so named: ./device)",
     ),
 ]
-CacheSize = Annotated[str, typer.Option(help="how large --cache may grow, such as 500MB")]
+CacheSize = Annotated[str | None, typer.Option(help="how large --cache may grow, such as 500MB [default: 20GB]")]
 Precision = Annotated[str, typer.Option(help="auto, 32 or bf16")]
 RayAddress = Annotated[
     str | None,
@@ -49,18 +52,30 @@ InferenceEngine = Annotated[
 ]
 
 
+def size_of_cache(cache: str | None, size: str | None) -> str:
+    """How large `--cache` may grow.
+
+    Raises:
+        UserError: `--cache-size` is given, and no cache that grows.
+    """
+    if size is not None and cache in (None, "device"):
+        raise UserError(f"--cache-size {size}: says how large --cache DIR may grow; name that folder, or leave --cache-size out")
+    return size or "20GB"
+
+
 def sweep_rates(rates: str | None) -> list[float] | None:
     """The rates of `--sweep-lr a,b`.
 
     Raises:
-        UserError: one is no number.
+        UserError: one is no number, or there is one only.
     """
     if rates is None:
         return None
-    try:
-        return [float(rate) for rate in rates.split(",")]
-    except ValueError:
-        raise UserError(f"--sweep-lr: expected two or more learning rates such as 1e-3,1e-2, found {rates!r}") from None
+    with contextlib.suppress(ValueError):
+        found = [float(rate) for rate in rates.split(",")]
+        if len(found) > 1:
+            return found
+    raise UserError(f"--sweep-lr: expected two or more learning rates such as 1e-3,1e-2, found {rates!r}")
 
 
 def balance_changes(balance: str | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from attrcls.cli.options import Cache, CacheSize, DataDirs, Device, Overrides, Precision, Workers
+from attrcls.cli.options import Cache, CacheSize, DataDirs, Device, Overrides, Precision, Workers, size_of_cache
 from attrcls.cli.shell import INTERRUPTED, err, out, reported, tell_end
 
 
@@ -25,7 +25,7 @@ def pretrain(
     device: Device = "auto",
     precision: Precision = "auto",
     cache: Cache = None,
-    cache_size: CacheSize = "20GB",
+    cache_size: CacheSize = None,
     limit: Annotated[int | None, typer.Option(min=1, help="use at most so many rows of each split")] = None,
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="stop, or skip rows that cannot be used")] = "stop",
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
@@ -35,13 +35,14 @@ def pretrain(
     from attrcls.cli.live import train_view
     from attrcls.runs.pretrain import run_pretrain
 
+    size = size_of_cache(cache, cache_size)
     changes: dict[str, Any] = {"trunk.weights": weights, "epochs": epochs, "batch_size": batch_size, "optimiser.lr": lr, "seed": seed}
     changes = {key: value for key, value in changes.items() if value is not None}
     try:
         with train_view() as view:
             folder = run_pretrain(
                 source, on=on, data=data, out=out_dir, overrides=overrides, changes=changes, device=device, precision=precision, workers=workers,
-                limit=limit, on_error=on_error, resume=resume, overwrite=overwrite, cache=cache, cache_size=cache_size, view=view,
+                limit=limit, on_error=on_error, resume=resume, overwrite=overwrite, cache=cache, cache_size=size, view=view,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise typer.Exit(tell_end("interrupted; go on from the last finished epoch with the same command and --resume", INTERRUPTED)) from None

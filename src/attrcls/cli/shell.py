@@ -95,7 +95,7 @@ def refuse_launcher(name: str) -> None:
 def tell_end(text: str, exit_code: int) -> int:
     """Say why the command ends early, and give its exit code; of several processes the first to end says it, and the others end as it did."""
     tells = True
-    if find_launch():
+    if _launched():
         from attrcls.engine import end_together
 
         tells, exit_code = end_together(exit_code)
@@ -103,6 +103,13 @@ def tell_end(text: str, exit_code: int) -> int:
         err.quiet = False
         say_error(text)
     return exit_code
+
+
+def _launched() -> bool:
+    try:
+        return find_launch() is not None
+    except UserError:  # This may be what the command ends with: no process knows of the others.
+        return False
 
 
 def say_error(text: str) -> None:

@@ -6,8 +6,21 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from attrcls.cli.options import Balance, Cache, CacheSize, DataDirs, Device, Overrides, Precision, Workers, balance_changes, sweep_rates
+from attrcls.cli.options import (
+    Balance,
+    Cache,
+    CacheSize,
+    DataDirs,
+    Device,
+    Overrides,
+    Precision,
+    Workers,
+    balance_changes,
+    size_of_cache,
+    sweep_rates,
+)
 from attrcls.cli.shell import INTERRUPTED, err, out, refuse_launcher, reported, tell_end
+from attrcls.errors import UserError
 
 
 @reported
@@ -34,7 +47,7 @@ def train(
     precision: Precision = "auto",
     compiled: Annotated[bool, typer.Option("--compile", help="compile the trunk with torch.compile: minutes at first, for long runs")] = False,
     cache: Cache = None,
-    cache_size: CacheSize = "20GB",
+    cache_size: CacheSize = None,
     limit: Annotated[int | None, typer.Option(min=1, help="use at most so many rows of each split")] = None,
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="stop, or skip rows that cannot be used")] = "stop",
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
@@ -51,6 +64,9 @@ def train(
 
     if folds is not None:
         refuse_launcher("train --folds")
+    if wandb_system and wandb is None:
+        raise UserError("--wandb-system: says what --wandb tracks as well; give --wandb [PROJECT], or leave it out")
+    size = size_of_cache(cache, cache_size)
     changes: dict[str, Any] = {
         "trunk.weights": weights, "epochs": epochs, "batch_size": batch_size, "optimiser.lr": lr, "seed": seed,
         "trunk.freeze": freeze, "optimiser.sweep": sweep_rates(sweep_lr), "optimiser.accumulate": accumulate,
@@ -63,7 +79,7 @@ def train(
                 task, data=data, out=out_dir, heads=heads.split(",") if heads else (), overrides=overrides,
                 changes=changes, device=device, precision=precision,
                 workers=workers, limit=limit, on_error=on_error, resume=resume, overwrite=overwrite, decisions=decisions,
-                wandb_project=wandb, wandb_system=wandb_system, cache=cache, cache_size=cache_size, compiled=compiled, view=view,
+                wandb_project=wandb, wandb_system=wandb_system, cache=cache, cache_size=size, compiled=compiled, view=view,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise typer.Exit(tell_end("interrupted; go on from the last finished epoch with the same command and --resume", INTERRUPTED)) from None

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from attrcls.data import batch_ops as ops
-from attrcls.data.augment import build_transforms
+from attrcls.data.augment import RECIPES, build_transforms
 from attrcls.data.batch_ops import Floats, Ints
 from attrcls.errors import UserError
 
@@ -49,9 +49,7 @@ class BatchAugmenter:
             try:
                 operation = _translated(name, transform, size)
             except _UnknownError as error:
-                raise UserError(
-                    f"{where}: --cache device cannot do {name}{error}; use --cache DIR, or a recipe of {', '.join(sorted(KNOWN))}"
-                ) from None
+                raise UserError(f"{where}: --cache device cannot do {name}{error}{_way_out(recipe, px=px)}") from None
             self._operations.append(operation)
             size = operation.size
         if min(size) < px:
@@ -66,6 +64,14 @@ class BatchAugmenter:
             images = operation.apply(images, chances[:, at : at + operation.uniforms])
             at += operation.uniforms
         return _centre(images, (self.px, self.px))
+
+
+def _way_out(recipe: str | Sequence[Mapping[str, Any]], *, px: int) -> str:
+    """What to do about a recipe that cannot be done here."""
+    if not isinstance(recipe, str):
+        return f"; use --cache DIR, or a recipe of {', '.join(sorted(KNOWN))}"
+    others = [name for name in RECIPES if all(type(each).__name__ in KNOWN for each in build_transforms(name, px=px))]
+    return f", of which the recipe {recipe} is made; use --cache DIR, or another recipe: {', '.join(others)}"
 
 
 class _UnknownError(Exception):

@@ -100,7 +100,8 @@ def build_manifest(cards: Mapping[str, Card], roots: Mapping[str, Path], *, on_e
     leaking, leaks = find_leaks(frame, files, columns={name: card.group for name, card in cards.items()})
     problems += leaks
     if problems and on_error == "stop":
-        raise ProblemsError(_title(problems, leaks), problems, fix=LEAK_FIX if len(leaks) == len(problems) else SKIP_ADVICE)
+        advice = LEAK_FIX if len(leaks) == len(problems) else SKIP_ADVICE
+        raise ProblemsError(_title(problems, leaks), problems, fix=advice if len(frame) else None)
     frame = frame[~leaking].drop(columns=[TABLE_COLUMN, ROW_COLUMN]).reset_index(drop=True)
     for attribute in classes:
         frame[attribute] = frame[attribute].fillna(MISSING).astype(np.int64) if attribute in frame else MISSING

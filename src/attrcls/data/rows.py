@@ -140,18 +140,30 @@ def _file_paths(card: Card, cells: Sequence[str], image_root: PurePosixPath, roo
     names: list[str] = []
     folder = root / image_root
     inside = Inside(folder)
+    nowhere = _nowhere(cells, folder)
     for position, cell in enumerate(cells):
         name = cell.strip().replace("\\", "/")
         names.append(name)
         fault = path_fault(name)
-        if fault is None and not os.path.isfile(folder / name):
-            absent = f"no file {image_root / name} in {root}{_escaped_hint(name, folder)}"
-            fault = absent if os.path.isdir(folder) else f"no image folder {folder}; name it under images: root: in the card"
+        if fault is None and (nowhere or not os.path.isfile(folder / name)):
+            fault = nowhere or f"no file {image_root / name} in {root}{_escaped_hint(name, folder)}"
         if fault is None and not card.images.follow_links and not inside.holds(folder / name):
             fault = _link_fault(image_root / name)
         if fault:
             reading.refuse(position, fault, column=card.images.column)
     return names
+
+
+def _nowhere(cells: Sequence[str], folder: Path) -> str | None:
+    """What is to be said of every row, where not one picture lies in the folder: that it is another folder."""
+    names = [name for cell in cells if path_fault(name := cell.strip().replace("\\", "/")) is None]
+    if not names or any(os.path.isfile(folder / name) or _escaped_hint(name, folder) for name in names):
+        return None
+    found = f"none of these {len(names):,} pictures is in" if os.path.isdir(folder) else "no image folder"
+    return (
+        f"{found} {folder}, where {names[0]} is looked for; say in the card which folder, below the data folder, they lie in: "
+        "images: {root: FOLDER}; or name another data folder: --data DIR"
+    )
 
 
 def _folder_paths(card: Card, cells: Sequence[str], image_root: PurePosixPath, root: Path, reading: _Reading) -> list[str]:

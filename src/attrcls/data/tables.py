@@ -138,7 +138,10 @@ def _nearby(path: Path) -> str:
 def _nearest(name: str, names: list[str]) -> str | None:
     """The likeliest slip: case and spaces first, then spelling."""
     plain = {known.strip().casefold(): known for known in reversed(names)}
-    close = difflib.get_close_matches(name.strip().casefold(), plain, n=1)
+    wanted = name.strip().casefold()
+    # An ending that two names share makes them no more alike.
+    alike = [known for known in plain if difflib.get_close_matches(Path(wanted).stem, [Path(known).stem])]
+    close = difflib.get_close_matches(wanted, alike, n=1)
     return plain[close[0]] if close else None
 
 

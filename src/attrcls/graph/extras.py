@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from attrcls.errors import UserError
 
-# What each extra of `pip install attrcls[…]` brings, as it is imported.
+# What each extra of `pip install '.[…]'` brings, as it is imported.
 EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino"), "ray": ("fsspec", "ray")}
 
 
@@ -22,7 +22,7 @@ def require(extra: str, *, what: str) -> None:
     """
     absent = _absent(extra)
     if absent:
-        raise UserError(f"{what} needs {', '.join(absent)}, not installed here: pip install 'attrcls[{extra}]'")
+        raise UserError(f"{what} needs {', '.join(absent)}, not installed here: pip install '.[{extra}]' in attrcls's folder")
 
 
 def _absent(extra: str) -> Sequence[str]:

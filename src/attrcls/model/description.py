@@ -1,6 +1,7 @@
 """`model.json`: what a trained model is, beside its weights. Prediction reads nothing else of a run."""
 
 import json
+import posixpath
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -32,12 +33,22 @@ class CombinerDescription(Spec):
     classes: dict[str, list[str]]
 
 
+class TableImages(Spec):
+    """Where a table called `file`, one of those that were trained on, has its pictures: named in `column`, below `root`, which is relative to
+    the table's own folder."""
+
+    file: str
+    column: str
+    root: str
+
+
 class ModelDescription(Spec):
     """Everything but the weights. `fallback` is the train split's most frequent class per head, and code.
 
     `temperatures` calibrate each head's probabilities (1 where none is named), and `decode` says how classes are chosen of them.
     `class_counts` are each head's labelled train rows per class, times their cards' ratios, and `balanced` the heads whose classes were
-    drawn equally often all the same. Older runs have none of these.
+    drawn equally often all the same. `tables` say where a table like those of training is likely to have its pictures. Older runs have none
+    of these.
     """
 
     format_version: int = FORMAT_VERSION
@@ -59,6 +70,7 @@ class ModelDescription(Spec):
     class_counts: dict[str, list[Annotated[int, Field(ge=0)]]] = {}
     balanced: list[str] = []
     decode: DecodeSpec = DecodeSpec()
+    tables: list[TableImages] = []
 
     @property
     def combiner(self) -> Combiner | None:
@@ -120,6 +132,16 @@ def describe_model(
         class_counts={head: list(counts) for head, counts in class_counts.items()},
         balanced=list(plan.task.balance.heads) if plan.task.balance else [],
         decode=decode,
+        tables=[
+            TableImages(
+                file=posixpath.basename(table.file),
+                column=card.images.column,
+                root=posixpath.relpath(card.images.root if table.images is None else table.images, posixpath.dirname(table.file) or "."),
+            )
+            for card in plan.cards.values()
+            for table in card.tables
+            if not card.images.folders
+        ],
     )
 
 

@@ -124,7 +124,7 @@ def _read_weights(name: str, weights: str) -> tuple[StateDict, str]:
     if weights not in names:
         looks_like_path = path.suffix or "/" in weights
         missing = f"no file {weights}" if looks_like_path else f"{name} has no weights {weights!r}{suggest(weights, names)}"
-        raise UserError(f"--weights: {missing}; give one of {', '.join(names)}, a file, or none")
+        raise UserError(f"trunk.weights: {missing}; give one of {', '.join(names)}, a file, or none, there or with --weights")
     chosen = known[weights]
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(chosen.url).name
     try:

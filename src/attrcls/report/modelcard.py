@@ -52,7 +52,7 @@ def render_model_card(numbers: RunNumbers) -> str:
         status=numbers.status,
         title=task.get("title") or task.get("name") or numbers.name,
         trunk=flat((task.get("trunk") or {}).get("name", "")),
-        heads=[(head, _classes(head), numbers.slices_of(head)[:SHOWN_SLICES]) for head in numbers.heads],
+        heads=[(head, _classes(head), [each for each in numbers.slices_of(head) if each.worse][:SHOWN_SLICES]) for head in numbers.heads],
         limits=[item.seen for item in advise(replace(numbers, status={**numbers.status, "state": "finished"})) if item.level == "warning"],
         weights=settings.get("weights_loaded"),
         training=[(key.replace("_", " "), flat(task[key])) for key in _TRAINING if task.get(key) not in (None, "", {}, [])],

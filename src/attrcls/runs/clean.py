@@ -11,15 +11,15 @@ from torch import Tensor
 from attrcls.cleaning.audit import HeadAudit, draw_all_roles, head_units, join, judge, run_targets
 from attrcls.cleaning.aum import MarginSums
 from attrcls.cleaning.confident import audit_by_confidence, require_cleanlab
-from attrcls.cleaning.decisions import apply_decisions, read_decisions
+from attrcls.cleaning.decisions import read_decisions
 from attrcls.cleaning.mended import mended_table
 from attrcls.cleaning.observe import FAST_RUNS, FULL_RUNS, FULL_UNCOUNTED_EPOCHS, cleaning_task, counts_of, linear_network, observe
 from attrcls.cleaning.roles import Ints, Units
 from attrcls.cleaning.verdicts import value_table, verdict_table
 from attrcls.data.cache import CACHE_SIZE, PixelCache
 from attrcls.data.device_cache import DeviceCache
-from attrcls.data.manifest import Manifest, OnError, build_manifest
-from attrcls.data.tables import read_table, write_table
+from attrcls.data.manifest import Manifest, OnError
+from attrcls.data.tables import read_table
 from attrcls.engine import (
     Engine,
     advise_on_memory,
@@ -40,8 +40,8 @@ from attrcls.features.extract import Progress, trunk_features
 from attrcls.model.network import build_network
 from attrcls.report.review import write_review
 from attrcls.runs.batches import chosen_cache, labelled_batches
-from attrcls.runs.folder import RunFolder, open_run_folder, refuse_inputs_inside
-from attrcls.runs.prepare import check_names, prepare_data, resolve_roots, split_rows
+from attrcls.runs.folder import RunFolder, open_run_folder, refuse_inputs_inside, told_skipped
+from attrcls.runs.prepare import check_names, prepare_data
 from attrcls.runs.resume import check_finished, check_same_run, manifest_digest, specs_of
 from attrcls.task import Plan, Task, load_plan
 
@@ -121,24 +121,27 @@ def run_clean(
         }
         if isinstance(pixels, DeviceCache):
             config["run"]["cache"] = "device"
-        if of_first(fabric, lambda: resume and not folder.gives_way and (folder.path / "config.yaml").exists()):
-            check_same_run(folder, config)
-        else:
-            # Only now, when task and data are known to be good, does an earlier cleaning give way.
-            folder.clear()
-            folder.write_status({"state": "running", "kind": "cleaning"})
-            folder.write_config(config)
-        # Now an earlier cleaning's checkpoints are gone for all.
-        wait_for_all(fabric)
         cleaning = _Cleaning(
             plan, manifest, fabric, cleaning_task(plan.task, full=full, heads=plan.task.heads), workers, folder, pixels,
             warn=prepared.warnings.append,
         )  # fmt: skip
+        cleaning.check_weights()
+        if of_first(fabric, lambda: resume and not folder.gives_way and (folder.path / "config.yaml").exists()):
+            check_same_run(folder, config)
+        else:
+            # Only now, when task, data and weights are known to be good, does an earlier cleaning give way.
+            folder.clear()
+            folder.write_status({"state": "running", "kind": "cleaning"})
+            folder.write_config(config)
+            folder.write_skipped(prepared.skipped, roots=prepared.roots.values())
+        # Now an earlier cleaning's checkpoints are gone for all.
+        wait_for_all(fabric)
         with advise_on_memory("try --fast, a smaller --set image.px=…, or a smaller trunk"):
             audits = cleaning.by_training(on_pictures) if full else cleaning.by_features(method, on_pictures)
         verdicts = verdict_table(manifest, audits, plan.task.clean, constant=cleaning.constant)
         told = {
-            "task": f"{plan.found.name}, {len(manifest):,} rows audited ({'all splits' if all_splits else 'train split'})",
+            "task": f"{plan.found.name}, {len(manifest):,} rows audited ({'all splits' if all_splits else 'train split'})"
+            + told_skipped(prepared.skipped),
             "method": f"{method}, {'the whole network' if full else 'frozen trunk'}; {cleaning.loaded}",
         }
         if folder.writes:
@@ -147,40 +150,6 @@ def run_clean(
         shown = {**told, "cache": pixels.told()} if pixels else told
         trouble = pixels.trouble() if pixels else "--cache is for --full: --fast keeps a frozen trunk's features" if cache else None
         return Cleaned(folder.path, audits, verdicts, shown, [*prepared.warnings, *([trouble] if trouble else [])])
-
-
-def run_apply(
-    task: str,
-    decisions: str | Path,
-    *,
-    out: str | Path,
-    data: Sequence[str | Path] | str | Path = (),
-    heads: Sequence[str] = (),
-    overrides: Sequence[str] = (),
-    overwrite: bool = False,
-    raw_cells: bool = False,
-) -> pd.DataFrame:
-    """Write the user's own table with a file's decisions, of these `heads` if any are named, carried out in every split; returns what was done.
-
-    Raises:
-        UserError: the decisions do not fit the labels, or `out` is there already.
-    """
-    target = Path(out)
-    if target.is_dir():
-        raise UserError(f"--out {target}: with --apply expected a file such as cleaned.csv, found a folder")
-    if target.exists() and not overwrite:
-        raise UserError(f"--out {target} is there already; name another file, or replace it with --overwrite")
-    plan = load_plan(task, overrides=overrides, heads=heads)
-    roots = resolve_roots(plan, [data] if isinstance(data, str | Path) else data)
-    if len(plan.cards) > 1:
-        raise UserError(f"--apply mends one table, and task {plan.task.name} has {len(plan.cards)} cards; use a task of one card")
-    manifest, _ = build_manifest(plan.cards, roots, on_error="skip")
-    decided = read_decisions(Path(decisions), manifest).of_heads(heads or list(manifest.classes))
-    _, done = apply_decisions(manifest, decided)
-    split, _ = split_rows(plan, manifest)
-    card = next(iter(plan.cards.values()))
-    write_table(mended_table(split, card, roots[card.name], decided), target, raw=raw_cells)
-    return done
 
 
 @dataclass
@@ -205,6 +174,14 @@ class _Cleaning:
     @property
     def units(self) -> dict[str, Units]:
         return {head: head_units(self.manifest, head, constant=head in self.constant) for head in self.task.heads}
+
+    def check_weights(self) -> None:
+        """Raises:
+        UserError: the trunk does not take its weights.
+        """
+        if self.plan.task.trunk.weights != "none":
+            with one_first(self.fabric):
+                build_network(self.plan.task, self._counts({}), weights=self.plan.task.trunk.weights)
 
     def by_features(self, method: Method, on_pictures: Callable[[int], Progress] | None) -> dict[str, HeadAudit]:
         """Heads on the frozen trunk's features."""

@@ -12,9 +12,11 @@ from attrcls.data.check import find_unreadable, image_sizes
 from attrcls.data.duplicates import Duplicates, find_duplicates
 from attrcls.data.leaks import Leak
 from attrcls.data.manifest import Manifest, build_manifest
+from attrcls.data.tables import check_table_name, write_table
 from attrcls.errors import Problem
+from attrcls.files import refuse_inputs
 from attrcls.runs.balance import TrainBalance, balance_train
-from attrcls.runs.prepare import resolve_roots, split_rows
+from attrcls.runs.prepare import input_tables, resolve_roots, split_rows
 from attrcls.runs.unlabelled import without_blank_rows
 from attrcls.task import load_plan
 from attrcls.types import MISSING
@@ -50,15 +52,20 @@ def run_data(
     overrides: Sequence[str] = (),
     changes: Mapping[str, Any] | None = None,
     duplicates: bool = True,
+    duplicates_csv: Path | None = None,
 ) -> DataFacts:
     """Read and check all of a task's data, as `train` would split it; problems are returned, not raised.
 
-    `duplicates` says whether to look for the same picture under several names, which takes two or three times as long as all else.
+    `duplicates` says whether to look for the same picture under several names, which takes two or three times as long as all else;
+    `duplicates_csv` is where the rows of such pictures are written.
     Raises:
-        UserError: a table, column or folder is missing, or nothing is usable.
+        UserError: a table, column or folder is missing, or nothing is usable; `duplicates_csv` is a table that is read.
     """
     plan = load_plan(task, overrides=overrides, changes=changes)
     roots = resolve_roots(plan, [data] if isinstance(data, str | Path) else data)
+    if duplicates_csv:
+        check_table_name(duplicates_csv)
+        refuse_inputs("--duplicates-csv", duplicates_csv, *input_tables(plan, roots))
     manifest, problems = build_manifest(plan.cards, roots, on_error="skip")
     unreadable = find_unreadable(manifest, min_px=plan.task.image.resize_px, crop=plan.task.image.crop_boxes)
     manifest = manifest.take(np.array([row for row in range(len(manifest)) if row not in unreadable], dtype=np.int64))
@@ -68,6 +75,8 @@ def run_data(
         if duplicates and found is None:
             found = find_duplicates(manifest)
     heads = dict.fromkeys([*plan.task.heads, *manifest.classes])
+    if found and duplicates_csv:
+        write_table(found.table(manifest), duplicates_csv)
     groups = manifest.frame["group"]
     distinct = manifest.take(np.flatnonzero(~manifest.frame["path"].duplicated()))
     sizes = [size for size in image_sizes(distinct) if size is not None]

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +18,11 @@ import torch
 import yaml
 
 from attrcls.data.tables import write_table
-from attrcls.errors import AttrclsError, UserError
+from attrcls.errors import AttrclsError, Problem, UserError
 from attrcls.files import write_json, write_text
 from attrcls.inside import refuse_links_out
 from attrcls.runs.lock import LOCK_NAME, locked
+from attrcls.runs.places import without_places
 from attrcls.spec import read_yaml
 from attrcls.tensors import save_tensors
 
@@ -121,6 +122,11 @@ class RunFolder:
         if self.writes:
             write_text(self.path / name, text)
 
+    def write_skipped(self, problems: Sequence[Problem], *, roots: Iterable[Path]) -> None:
+        """Replace `skipped.txt`: why rows were left out, a line each, with no folder of this machine."""
+        known = list(roots)
+        self.write_lines("skipped.txt", "".join(f"{without_places(str(problem), known=known)}\n" for problem in problems))
+
     def clear(self) -> None:
         """Empty the folder of an earlier run. A kill meanwhile leaves a run to replace, and none that looks finished.
 
@@ -156,6 +162,11 @@ class RunFolder:
         """Replace a table of the run; what is read again is not `raw`."""
         if self.writes:
             write_table(table, self.path / name, raw=raw)
+
+
+def told_skipped(problems: Sequence[Problem]) -> str:
+    """What is said of rows that were left out, after how many there are; empty where none was."""
+    return f", some left out for {len(problems):,} problem{'' if len(problems) == 1 else 's'} (skipped.txt)" if problems else ""
 
 
 @contextlib.contextmanager

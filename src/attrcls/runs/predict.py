@@ -103,8 +103,9 @@ def run_predict(
     models = load_models([Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)])
     asked = read_input(
         parse_location(source), image_column=image_column, image_root=parse_location(image_root) if image_root else None,
-        encoding=encoding, box=models[0].description.box,
+        encoding=encoding, box=models[0].description.box, known=models[0].description.tables,
     )  # fmt: skip
+    asked.refuse_nowhere()
     if submission and abstain is not None:
         raise UserError("--submission and --abstain: a scorer wants an answer for every row; leave one of them out")
     if submission:

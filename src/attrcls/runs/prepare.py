@@ -182,6 +182,11 @@ def resolve_roots(plan: Plan, data: Sequence[str | Path]) -> dict[str, Path]:
     return roots
 
 
+def input_tables(plan: Plan, roots: Mapping[str, Path]) -> list[Path]:
+    """The files of all cards' tables."""
+    return [roots[name] / table.file for name, card in plan.cards.items() for table in card.tables]
+
+
 def check_labels(manifest: Manifest, *, heads: Sequence[str]) -> list[str]:
     """Warnings about classes that cannot be learned.
 

@@ -12,6 +12,7 @@ from attrcls.runs.places import recall_places
 # Kinds of folders that are no run to report on, and what to do.
 _WITHOUT_REPORT = {
     "folds": "its folds are not all trained; go on with the same `attrcls train … --folds` and --resume",
+    "cleaning": "a cleaning has no report; look at review.html in it, or report on a run that `attrcls train --decisions` made with it",
     "ensemble": "an ensemble has no report; score it with `attrcls evaluate`, or report on the runs that it was made of",
 }
 

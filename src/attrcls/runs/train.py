@@ -20,7 +20,7 @@ from attrcls.runs.balance import TrainBalance, balance_train
 from attrcls.runs.batches import batch_bytes, chosen_cache, frozen_batches, kept_views, labelled_batches
 from attrcls.runs.decide import Decided, decide_labels
 from attrcls.runs.epochs import Silent, TrainRun, TrainView, run_epochs
-from attrcls.runs.folder import open_run_folder, record_end, refuse_inputs_inside
+from attrcls.runs.folder import open_run_folder, record_end, refuse_inputs_inside, told_skipped
 from attrcls.runs.numbers import check_numbers, learned_cuts, told_numbers
 from attrcls.runs.places import remember_places, without_places
 from attrcls.runs.prepare import Prepared, check_names, drawn_class_counts, prepare_data
@@ -140,8 +140,7 @@ def run_train(
                 folder.write_table("balance.csv", balance.table())
             if sweep and sweep.table is not None:
                 folder.write_table("sweep.csv", sweep.table)
-            skipped = [without_places(str(problem), known=prepared.roots.values()) for problem in prepared.skipped]
-            folder.write_lines("skipped.txt", "".join(f"{problem}\n" for problem in skipped))
+            folder.write_skipped(prepared.skipped, roots=prepared.roots.values())
         if folder.writes:
             remember_places(config["run"]["manifest"], prepared.roots)
         if compiled and views:
@@ -277,9 +276,7 @@ def _told(run: TrainRun, loaded: str, balance: TrainBalance | None, sweep: Sweep
     return {
         "task": f"{where}: {plan.task.title or plan.task.name}",
         "cards": ", ".join(f"{name} ({'bundled' if plan.found_cards[name].bundled else plan.found_cards[name].path})" for name in plan.cards),
-        "rows": rows
-        + (f", {groups:,} groups" if groups else "")
-        + (f", some left out for {len(run.prepared.skipped)} problems (skipped.txt)" if run.prepared.skipped else ""),
+        "rows": rows + (f", {groups:,} groups" if groups else "") + told_skipped(run.prepared.skipped),
         "heads": ", ".join(f"{head} ({len(manifest.classes[head])})" for head in plan.task.heads),
         **({"balance": balance.told()} if balance else {}),
         **told_scarce(plan, manifest),
