@@ -1,14 +1,16 @@
 """Peak memory and time of train, predict and clean-labels at 1, 4 and 16 times as many distinct pictures.
 
-    python benchmarks/memory.py FOLDER [--people 715,2860,11440] [--commands train,predict,clean-labels] [--px 32] [--workers N]
+    python benchmarks/memory.py FOLDER [--people 715,2860,11440] [--commands train,predict,clean-labels] [--px 32] [--workers N] [--rounds 3]
 
 Draws the pictures into FOLDER with `attrcls sample` where they are not there yet (seven a person). Memory is what the command
 and its workers take together, each page shared by several counted once (PSS), looked at all the time; the table itself, as
-pandas holds it, is told beside. One epoch, a small trunk: what grows with the rows is the same with a large one.
+pandas holds it, is told beside. One epoch, a small trunk: what grows with the rows is the same with a large one. What the C library's heap
+keeps of freed memory differs by a tenth from run to run, so that all sizes are run in turn, `--rounds` times, and medians are compared.
 """
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,19 +24,23 @@ import pandas as pd
 POLL_SECONDS = 0.2
 
 
-def measure(folder: Path, *, people: list[int], commands: list[str], px: int, trunk: str, workers: int | None) -> list[dict[str, Any]]:
-    """One result per command: its peaks, and by how much the largest is above the smallest beyond the table."""
+def measure(folder: Path, *, people: list[int], commands: list[str], px: int, trunk: str, workers: int | None, rounds: int) -> list[dict[str, Any]]:
+    """One result per command: its peaks, and by how much the largest's median is above the smallest's beyond the table."""
     results = []
     samples = [drawn(folder / f"people{number}", number) for number in people]
     tables = [pictures_of(sample) for sample in samples]
     for command in commands:
-        found = []
-        for sample, table in zip(samples, tables, strict=True):
-            with tempfile.TemporaryDirectory() as out:
-                found.append({
-                    "rows": len(pd.read_csv(table)), "table_mb": table_megabytes(table),
-                    **watched(arguments_of(command, sample, table, Path(out), px=px, trunk=trunk, workers=workers), out=Path(out)),
-                })  # fmt: skip
+        runs = [
+            [measured(command, sample, table, px=px, trunk=trunk, workers=workers) for sample, table in zip(samples, tables, strict=True)]
+            for _ in range(rounds)
+        ]
+        found = [
+            {
+                "rows": len(pd.read_csv(table)), "table_mb": table_megabytes(table), "peaks_mb": [run[size]["peak_mb"] for run in runs],
+                **{key: statistics.median(run[size][key] for run in runs) for key in ("peak_mb", "seconds")},
+            }
+            for size, table in enumerate(tables)
+        ]  # fmt: skip
         first, last = found[0], found[-1]
         beyond = (last["peak_mb"] - last["table_mb"]) / (first["peak_mb"] - first["table_mb"])
         results.append({
@@ -43,6 +49,12 @@ def measure(folder: Path, *, people: list[int], commands: list[str], px: int, tr
             "rounds": found,
         })  # fmt: skip
     return results
+
+
+def measured(command: str, sample: Path, table: Path, *, px: int, trunk: str, workers: int | None) -> dict[str, float]:
+    """Peak megabytes and seconds of one run of a command."""
+    with tempfile.TemporaryDirectory() as out:
+        return watched(arguments_of(command, sample, table, Path(out), px=px, trunk=trunk, workers=workers), out=Path(out))
 
 
 def drawn(folder: Path, people: int) -> Path:
@@ -122,4 +134,5 @@ if __name__ == "__main__":
     parser.add_argument("--px", type=int, default=32)
     parser.add_argument("--trunk", default="resnet18")
     parser.add_argument("--workers", type=int)
+    parser.add_argument("--rounds", type=int, default=3)
     print(json.dumps(measure(**vars(parser.parse_args())), indent=2))

@@ -61,7 +61,7 @@ def cells(pack: Path, task: str, table: Path, rows: int, folder: Path) -> dict[s
         "clean-labels": lambda: [scan_speed.measure(pack, task=task, trunk="resnet18", px=None, weights="none", rows=None, rounds=2)],
         "margins": lambda: [aum_speed.measure()],
         "memory": lambda: memory.measure(
-            folder, people=[72, 286, 1144], commands=["train", "predict", "clean-labels"], px=32, trunk="resnet18", workers=None
+            folder, people=[72, 286, 1144], commands=["train", "predict", "clean-labels"], px=32, trunk="resnet18", workers=None, rounds=3
         ),
     }
 

@@ -76,7 +76,7 @@ def test_ids_outside_the_classes_are_refused(cell):
         ({"classes": ["a", "b"], "cuts": [1, 2]}, "one number less than the 2 classes, rising; found 1, 2"),
         ({"classes": ["a", "b", "c"], "cuts": [2, 1]}, "one number less than the 3 classes, rising; found 2, 1"),
         ({"classes": ["a", "b"], "values": {"x": "bb"}}, "did you mean 'b'"),
-        ({"classes": []}, "at least 1"),
+        ({"classes": []}, "expected 1 or more"),
         ({"classes": ["a"], "constant_in_group": True}, "needs the card to name a group"),
     ],
 )

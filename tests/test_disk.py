@@ -130,7 +130,7 @@ def shared(few_squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Share
 
 RUN = ["run", "run/.lock", "run/status.json", "run/config.yaml"]
 CLEANED = [f"run/{name}" for name in ("verdicts.csv", "aum_values.csv", "cleaned.csv", "review.html", "status.json")]
-TABLES = ["run/splits.csv", "run/skipped.txt"]
+TABLES = ["run/splits.csv"]
 PLACES = ["cache/places", "cache/places/places"]
 AN_EPOCH = ["run/checkpoints/last.safetensors", "run/metrics.csv", "run/timings.csv", "run/status.json"]
 FIRST_EPOCH = ["run/status.json", "run/checkpoints", "run/checkpoints/best.safetensors", "run/model", "run/model/weights.safetensors",
@@ -143,7 +143,7 @@ COMMANDS = {
     ),
     "train-frozen": Command(
         lambda shared, out: ["train", task_of(shared), "--out", out / "run", "--epochs", 1, "--freeze", "--sweep-lr", "1e-3,1e-2", *SMALL],
-        [*RUN[:2], "cache", "cache/features", "cache/features", *RUN[2:], TABLES[0], "run/sweep.csv", TABLES[1], *PLACES, *FIRST_EPOCH, *END],
+        [*RUN[:2], "cache", "cache/features", "cache/features", *RUN[2:], *TABLES, "run/sweep.csv", *PLACES, *FIRST_EPOCH, *END],
         fail=[2, 3, 4, 8],
     ),
     "clean-fast": Command(

@@ -132,7 +132,7 @@ def test_picking_heads_leaves_out_what_the_file_does_for_the_others_and_the_rest
         assert Task.model_validate(task.model_dump(mode="json")) == task
     kept = load_plan(str(file), heads=["mask"], changes={"balance.heads": ["mask"]}).task.balance
     assert kept is not None and (kept.heads, kept.cap) == (["mask"], 4.0)
-    with pytest.raises(ProblemsError, match=r"--heads mask: balance\.heads: no head 'age'"):
+    with pytest.raises(ProblemsError, match=r"--balance: no head 'age' \(heads: mask\)"):
         load_plan(str(file), heads=["mask"], changes={"balance.heads": ["age"]})
     listed = load_plan(str(file), heads=["age"], overrides=["heads=[mask, age]", "balance=null"]).task
     assert list(listed.heads) == ["age"] and listed.unlabelled is not None

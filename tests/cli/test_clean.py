@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 
-ALL = {"verdicts.csv", "aum_values.csv", "cleaned.csv", "review.html", "status.json", "config.yaml", "skipped.txt"}
+ALL = {"verdicts.csv", "aum_values.csv", "cleaned.csv", "review.html", "status.json", "config.yaml"}
 
 
 @pytest.fixture

@@ -140,7 +140,7 @@ def test_a_sweep_that_cannot_be_made_is_refused_before_anything_is_done(cli, squ
     assert not (tmp_path / "run" / "status.json").exists()
 
 
-@pytest.mark.parametrize(("rates", "said"), [("fast", "--sweep-lr: expected two or more learning rates"), ("0.1", "optimiser.sweep"),
+@pytest.mark.parametrize(("rates", "said"), [("fast", "--sweep-lr: expected two or more learning rates"), ("0.1", "--sweep-lr: expected two or more"),
                                              ("0.1,-1", "optimiser.sweep"), ("0.1,0.1", "expected each rate once")])  # fmt: skip
 def test_rates_that_are_none_are_refused(cli, squares, tmp_path, rates, said):
     result = cli("train", squares / "squares.task.yaml", "--out", tmp_path / "run", "--freeze", "--sweep-lr", rates)

@@ -101,7 +101,8 @@ def test_worker_processes_are_parted_by_how_much_each_kind_of_batch_decodes(few_
 def test_pictures_kept_on_the_device_need_a_recipe_that_it_knows(cli, blanks, tmp_path):
     refused = train(cli, blanks, tmp_path / "run", "--set", "unlabelled=uda", "--cache", "device")
     assert refused.code == 2
-    assert "unlabelled.strong: --cache device cannot do SomeOf; use --cache DIR, or a recipe of" in refused.err
+    assert "unlabelled.strong: --cache device cannot do SomeOf, of which the recipe randaugment is made" in refused.err
+    assert "use --cache DIR, or another recipe: none, flip, crop" in refused.err
     trained = train(cli, blanks, tmp_path / "run", "--set", "unlabelled={strong: strong}", "--cache", "device", "--overwrite")
     assert trained.code == 0, trained.err
     assert "size/unlabelled_used" in pd.read_csv(tmp_path / "run" / "metrics.csv")

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from attrcls.data.loader import Pictures
+from attrcls.data.remote import parse_location
 from attrcls.engine import start_engine
 from attrcls.prediction import runtime as runtimes
 from attrcls.prediction.forward import torch_forward
-from attrcls.prediction.images import LocalRunner, Predictions, predict_images
+from attrcls.prediction.images import LocalRunner, Predictions, _distinct, predict_images
 from attrcls.prediction.models import combiner_of, heads_of, load_models
 from attrcls.prediction.runtime import ENGINES, start_runtime
 
@@ -71,7 +72,7 @@ def test_workers_end_as_soon_as_their_runner_is_dropped_without_the_collector(mo
             [torch_forward(models[0], fabric)], pictures(shared_squares)[:9], None, image=models[0].description.image, fabric=fabric,
             batch_size=4, workers=2,
         )  # fmt: skip
-        next(runner.run([(row, row) for row in range(9)]))
+        next(runner.run(np.stack([np.arange(9)] * 2, axis=1)))
         workers = multiprocessing.active_children()
         assert len(workers) == 2
         del runner
@@ -86,6 +87,16 @@ def test_a_file_that_is_named_twice_is_run_once_and_told_twice(run, models, shar
     twice = run(models, [*paths, *paths], advance=counted.append)
     assert sum(counted) == 3
     assert np.array_equal(twice.probabilities["colour"][:3], twice.probabilities["colour"][3:])
+
+
+def test_the_first_row_of_each_picture_and_box_stands_for_all_of_the_same():
+    paths = [Path("b.jpg"), Path("a.jpg"), parse_location("http://x/b.jpg"), Path("a.jpg"), Path("b.jpg")]
+    rows, source = _distinct(paths, None)
+    assert (rows.tolist(), source.tolist()) == ([0, 1, 2], [0, 1, 2, 1, 0])
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 2], [0, 0, 1, 1]], dtype=np.float64)
+    rows, source = _distinct(paths, boxes)
+    assert (rows.tolist(), source.tolist()) == ([0, 1, 2, 3], [0, 1, 2, 3, 0])
+    assert [each.tolist() for each in _distinct([], None)] == [[], []]
 
 
 def test_a_bad_picture_touches_no_other_row(run, models, shared_squares, tmp_path):

@@ -119,7 +119,7 @@ def test_a_worker_elsewhere_sees_the_same_views(trained_run, shared_squares, mon
     models, views = load_models([trained_run]), parse_views("flip,scales")
     paths, image = sorted((shared_squares / "images").glob("*.jpg"))[:3], models[0].description.image
     runtime = start_runtime(models, engine="torch", device="cpu", precision="32", pictures=3, batch_size=4, cache=shared_squares)
-    wanted = list(enumerate(range(3)))
+    wanted = np.stack([np.arange(3)] * 2, axis=1)
     local = LocalRunner(runtime.forwards, paths, None, image=image, fabric=runtime.fabric, batch_size=4, workers=0, views=views)
     expected = {int(part.positions[0]): part for part in local.run(wanted)}[0].outputs["colour"]
 

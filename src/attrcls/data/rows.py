@@ -157,7 +157,9 @@ def _file_paths(card: Card, cells: Sequence[str], image_root: PurePosixPath, roo
 def _nowhere(cells: Sequence[str], folder: Path) -> str | None:
     """What is to be said of every row, where not one picture lies in the folder: that it is another folder."""
     names = [name for cell in cells if path_fault(name := cell.strip().replace("\\", "/")) is None]
-    if not names or any(os.path.isfile(folder / name) or _escaped_hint(name, folder) for name in names):
+    if not names or (len(names) == 1 and os.path.isdir(folder)):
+        return None
+    if any(os.path.isfile(folder / name) or _escaped_hint(name, folder) for name in names):
         return None
     found = f"none of these {len(names):,} pictures is in" if os.path.isdir(folder) else "no image folder"
     return (

@@ -1,5 +1,7 @@
 """Pictures to probabilities: each distinct picture is read and run once, however many rows name it."""
 
+import hashlib
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,12 +25,14 @@ from attrcls.prediction.parts import PART_PICTURES, PART_SECONDS, FloatArray, Ke
 from attrcls.prediction.views import View, with_views
 from attrcls.sections import ImageSpec
 
+IntArray = npt.NDArray[np.int64]
+
 
 class Runner(Protocol):
     """What runs the models that look at pictures of one size."""
 
-    def run(self, wanted: Sequence[tuple[int, int]]) -> Iterator[Part]:
-        """Yield what comes of (position, row) pairs: each position in one part, in any order."""
+    def run(self, wanted: IntArray) -> Iterator[Part]:
+        """Yield what comes of `(pictures, 2)` positions and rows: each position in one part, in any order."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,15 @@ def predict_images(
                 take(part)
                 done.update(part.positions.tolist())
         # Pictures that failed once are not tried again under another size.
-        readable = [position for position in range(len(rows)) if status[position] == "ok" and position not in done]
+        readable = np.array([position for position in range(len(rows)) if status[position] == "ok" and position not in done], dtype=np.int64)
         runner: Runner = (
             elsewhere(image)
             if elsewhere
             else LocalRunner(same, paths, boxes, image=image, fabric=fabric, batch_size=batch_size, workers=workers, views=views)
         )
         waiting, written = [], time.monotonic()
-        for part in runner.run([(position, rows[position]) for position in readable]):
+        # An array, of which forked workers copy nothing by looking at it, as they would of a list of pairs.
+        for part in runner.run(np.stack([readable, rows[readable]], axis=1)):
             take(part)
             waiting.append(part)
             enough = sum(len(each.positions) for each in waiting) >= PART_PICTURES and time.monotonic() - written >= PART_SECONDS
@@ -109,16 +114,18 @@ def predict_images(
     return Predictions(probabilities, [status[i] for i in source], [error[i] for i in source])
 
 
-def _distinct(paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None) -> tuple[list[int], npt.NDArray[np.int64]]:
+def _distinct(paths: Sequence[Location], boxes: npt.NDArray[np.float64] | None) -> tuple[IntArray, IntArray]:
     """The first row of each distinct picture, ascending, and for every row the position of its picture among those."""
-    position_of: dict[object, int] = {}
-    rows: list[int] = []
-    source = np.empty(len(paths), dtype=np.int64)
+    # By digests: a dictionary of a hundred thousand paths takes tens of megabytes, which a process then keeps.
+    digests = np.empty(len(paths), dtype="V16")
     for row, path in enumerate(paths):
-        source[row] = position_of.setdefault(address_of(path) if boxes is None else (address_of(path), boxes[row].tobytes()), len(rows))
-        if source[row] == len(rows):
-            rows.append(row)
-    return rows, source
+        known = os.fsencode(address_of(path)) + (b"" if boxes is None else b"\0" + boxes[row].tobytes())
+        digests[row] = np.void(hashlib.blake2b(known, digest_size=16).digest())
+    _, first, of_row = np.unique(digests, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return first[order].astype(np.int64), place[of_row]
 
 
 def _known_faults(paths: Iterable[Location], boxes: npt.NDArray[np.float64] | None) -> tuple[list[str], list[str]]:
@@ -150,14 +157,14 @@ class LocalRunner:
         dataset = PictureDataset(pictures, Recipes(Augmenter("none", px=image.resize_px if views else image.px)))
         self.loader = DecodedLoader(dataset, workers=workers, pin_memory=fabric.device.type == "cuda")
 
-    def run(self, wanted: Sequence[tuple[int, int]]) -> Iterator[Part]:
-        """Yield what comes of (position, row) pairs, batch by batch."""
+    def run(self, wanted: IntArray) -> Iterator[Part]:
+        """Yield what comes of `(pictures, 2)` positions and rows, batch by batch."""
         # Not self, in what the loader is given: it would keep what keeps it.
         size, starts = self.batch_size, range(0, len(wanted), self.batch_size)
         parts = Parts(len(starts), lambda place: wanted[starts[place] : starts[place] + size])
-        draws = Parts(len(parts), lambda place: [Draw(row, (0,)) for _, row in parts[place]])
+        draws = Parts(len(parts), lambda place: [Draw(row, (0,)) for row in parts[place][:, 1].tolist()])
         for part, decoded in zip(parts, self.loader.batches(draws), strict=True):
-            positions = np.array([position for position, _ in part])
+            positions = part[:, 0]
             outputs = self._forward(decoded.images)
             failures = [(int(positions[index]), what, why) for index, what, why in decoded.failures]
             yield Part(positions, outputs, failures)

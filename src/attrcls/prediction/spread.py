@@ -17,7 +17,7 @@ from attrcls.data.remote import Location, address_of, parse_location
 from attrcls.errors import AttrclsError
 from attrcls.features.cache import default_cache
 from attrcls.prediction.graphs import kept_graph
-from attrcls.prediction.images import LocalRunner, Runner
+from attrcls.prediction.images import IntArray, LocalRunner, Runner
 from attrcls.prediction.models import PackedModel, TrainedModel, pack_model, unpack_model
 from attrcls.prediction.parts import Part
 from attrcls.prediction.runtime import Runtime, open_runtime
@@ -66,7 +66,7 @@ class PredictJob:
                 runtime.forwards, paths, boxes, image=self.image, fabric=runtime.fabric, batch_size=self.batch_size, workers=0,
                 views=self.views,
             )  # fmt: skip
-            wanted = [(position, row) for row, position in enumerate(block["position"].to_pylist())]
+            wanted = np.stack([block["position"].to_numpy(), np.arange(len(block))], axis=1)
             return pa.concat_tables([_part_to_table(part) for part in runner.run(wanted)])
 
         return work
@@ -79,13 +79,13 @@ class ClusterRunner:
         self._cluster, self._job, self._paths = cluster, job, paths
         self._boxes = boxes if job.image.crop_boxes else None
 
-    def run(self, wanted: Sequence[tuple[int, int]]) -> Iterator[Part]:
-        """Yield what comes of (position, row) pairs, block by block as they get done.
+    def run(self, wanted: IntArray) -> Iterator[Part]:
+        """Yield what comes of `(pictures, 2)` positions and rows, block by block as they get done.
 
         Raises:
             UserError, AttrclsError: as `Cluster.spread`; a picture came back twice, or did not.
         """
-        waiting = {position for position, _ in wanted}
+        waiting = set(wanted[:, 0].tolist())
         size = _block_size(len(wanted), workers=self._cluster.workers, batch_size=self._job.batch_size)
         blocks = [self._block(wanted[start : start + size]) for start in range(0, len(wanted), size)]
         for table in self._cluster.spread(self._job, blocks) if blocks else ():
@@ -98,12 +98,12 @@ class ClusterRunner:
         if waiting:
             raise AttrclsError(f"the cluster did not give back {len(waiting):,} of {len(wanted):,} pictures; go on with --resume")
 
-    def _block(self, wanted: Sequence[tuple[int, int]]) -> pa.Table:
-        rows = [row for _, row in wanted]
+    def _block(self, wanted: IntArray) -> pa.Table:
+        rows = wanted[:, 1]
         columns: dict[str, object] = {
-            "position": np.array([position for position, _ in wanted], dtype=np.int64),
+            "position": wanted[:, 0],
             # As bytes: a file's name may be none that text can hold.
-            "address": pa.array([os.fsencode(address_of(self._paths[row])) for row in rows], pa.binary()),
+            "address": pa.array([os.fsencode(address_of(self._paths[row])) for row in rows.tolist()], pa.binary()),
         }
         if self._boxes is not None:
             columns |= {side: self._boxes[rows, index] for index, side in enumerate(_BOX)}

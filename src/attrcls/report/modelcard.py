@@ -53,6 +53,7 @@ def render_model_card(numbers: RunNumbers) -> str:
         title=task.get("title") or task.get("name") or numbers.name,
         trunk=flat((task.get("trunk") or {}).get("name", "")),
         heads=[(head, _classes(head), [each for each in numbers.slices_of(head) if each.worse][:SHOWN_SLICES]) for head in numbers.heads],
+        cut=any(numbers.slices_of(head) for head in numbers.heads),
         limits=[item.seen for item in advise(replace(numbers, status={**numbers.status, "state": "finished"})) if item.level == "warning"],
         weights=settings.get("weights_loaded"),
         training=[(key.replace("_", " "), flat(task[key])) for key in _TRAINING if task.get(key) not in (None, "", {}, [])],

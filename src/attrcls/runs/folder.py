@@ -123,9 +123,10 @@ class RunFolder:
             write_text(self.path / name, text)
 
     def write_skipped(self, problems: Sequence[Problem], *, roots: Iterable[Path]) -> None:
-        """Replace `skipped.txt`: why rows were left out, a line each, with no folder of this machine."""
+        """Write `skipped.txt`, where rows were left out: why, a line each, with no folder of this machine."""
         known = list(roots)
-        self.write_lines("skipped.txt", "".join(f"{without_places(str(problem), known=known)}\n" for problem in problems))
+        if problems:
+            self.write_lines("skipped.txt", "".join(f"{without_places(str(problem), known=known)}\n" for problem in problems))
 
     def clear(self) -> None:
         """Empty the folder of an earlier run. A kill meanwhile leaves a run to replace, and none that looks finished.
